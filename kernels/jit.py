@@ -1,0 +1,140 @@
+"""The decorators of this folder, in one place: how a function is compiled, and where its machine code is kept.
+
+`scalar`      numerics shared by both targets: ``@njit`` without a signature and without fastmath, because numba-cuda wraps
+              the same dispatcher as a device function and carries its options along.
+`row_kernel`  a CPU loop over rows: releases the GIL, compiled once per working precision with array layouts that accept
+              every stride pattern and read-only input, kept on disk.
+
+The disk cache lives in a folder named by a hash of every kernel source and of the compiler's versions. Numba's own stamp
+covers only the file of the function itself, so that an edited scalar would serve a stale caller.
+"""
+
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import llvmlite
+import numba
+import numpy as np
+from numba import njit, types
+from numba.core.caching import FunctionCache, _CacheLocator
+
+scalar = njit(forceinline=True, error_model="numpy")
+
+# Inner loops of the CPU kernels. Not forced inline: LLVM vectorises them better as functions of their own, where
+# arguments that are distinct arrays are seen once.
+loop = njit(nogil=True, error_model="numpy")
+
+REALS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
+
+
+def view(element, ndim):
+    """Type of an IN array: any strides, read-only welcome."""
+    return types.Array(element, ndim, "A", readonly=True)
+
+
+def sink(element, ndim):
+    """Type of an OUT or INOUT array: any strides."""
+    return types.Array(element, ndim, "A")
+
+
+class RowKernel:
+    """One row kernel: ``kernel[dtype](...)`` runs the machine code for a working precision, compiling it on first use."""
+
+    def __init__(self, function, signature):
+        functools.update_wrapper(self, function)
+        self.signature = signature
+        self._compiled = {}
+        self._lock = threading.Lock()
+
+    def __getitem__(self, dtype):
+        compiled = self._compiled.get(dtype)
+        return self._compile(np.dtype(dtype)) if compiled is None else compiled
+
+    def _compile(self, dtype):
+        with self._lock:
+            if dtype not in self._compiled:
+                dispatcher = njit(nogil=True, error_model="numpy")(self.__wrapped__)
+                if cache_folder() is not None:
+                    dispatcher._cache = _KernelCache(self.__wrapped__)
+                dispatcher.compile(self.signature(REALS[dtype]))
+                dispatcher.disable_compile()  # another layout must convert, never compile again
+                self._compiled[dtype] = dispatcher
+            return self._compiled[dtype]
+
+
+def row_kernel(signature):
+    """Decorate a row kernel; `signature` maps the working precision (a Numba type) to the full signature."""
+    return lambda function: RowKernel(function, signature)
+
+
+@functools.cache
+def source_hash():
+    """Hash of all kernel sources and compiler versions: the name of the cache folder."""
+    digest = hashlib.blake2b(digest_size=12)
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(repr((numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:3])).encode())
+    return digest.hexdigest()
+
+
+@functools.cache
+def cache_folder():
+    """Folder of compiled kernels, or None where none can be written (kernels are then compiled in every process).
+
+    ``NUMGUMBEL_CACHE_DIR`` names the parent; otherwise the platform's user cache folder, then the temporary folder of
+    this user. An empty ``NUMGUMBEL_CACHE_DIR`` turns the cache off.
+    """
+    named = os.environ.get("NUMGUMBEL_CACHE_DIR")
+    if named == "":
+        return None
+    for parent in [Path(named)] if named else _default_parents():
+        folder = parent / f"v1-{source_hash()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue  # not writable: the next candidate, or no cache
+    return None
+
+
+def _default_parents():
+    if sys.platform == "win32":
+        home = os.environ.get("LOCALAPPDATA")
+    elif sys.platform == "darwin":
+        home = Path.home() / "Library" / "Caches"
+    else:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    return ([Path(home) / "numgumbel"] if home else []) + [Path(tempfile.gettempdir()) / f"numgumbel-{user}"]
+
+
+class _HashedFolder(_CacheLocator):
+    """Numba cache locator for a folder whose name already says which sources its files were made from."""
+
+    def __init__(self, function, path):
+        self._line = function.__code__.co_firstlineno
+
+    def get_cache_path(self):
+        return str(cache_folder())
+
+    def get_source_stamp(self):
+        return source_hash()
+
+    def get_disambiguator(self):
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, function, path):
+        return cls(function, path)
+
+
+class _KernelCache(FunctionCache):
+    class _impl_class(FunctionCache._impl_class):  # noqa: N801 (Numba's name)
+        _locator_classes = [_HashedFolder]
