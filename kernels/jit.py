@@ -22,12 +22,48 @@ import numba
 import numpy as np
 from numba import njit, types
 from numba.core.caching import FunctionCache, _CacheLocator
+from numba.extending import intrinsic, overload
 
 scalar = njit(forceinline=True, error_model="numpy")
 
 # Inner loops of the CPU kernels. Not forced inline: LLVM vectorises them better as functions of their own, where
 # arguments that are distinct arrays are seen once.
 loop = njit(nogil=True, error_model="numpy")
+
+
+def by_precision(f32, f64):
+    """One name for two twins, for use inside CPU kernels: the first floating argument (scalar or array) decides."""
+
+    def choose(*arguments):
+        raise TypeError("callable inside compiled kernels only")
+
+    @overload(choose, jit_options={"forceinline": True, "error_model": "numpy"})
+    def pick(*arguments):
+        elements = (getattr(argument, "dtype", argument) for argument in arguments)
+        real = next(element for element in elements if isinstance(element, types.Float))
+        chosen = f32 if real.bitwidth == 32 else f64
+
+        def call(*arguments):
+            return chosen(*arguments)
+
+        return call
+
+    return choose
+
+
+@intrinsic
+def as_contiguous(typingctx, array):
+    """The same 1-D array typed C-contiguous, so that LLVM may use packed loads. The caller has checked the stride."""
+    if not isinstance(array, types.Array) or array.ndim != 1:
+        return None
+    result = array.copy(layout="C")
+
+    def codegen(context, builder, signature, arguments):
+        context.nrt.incref(builder, result, arguments[0])
+        return arguments[0]
+
+    return result(array), codegen
+
 
 REALS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
 
@@ -43,7 +79,10 @@ def sink(element, ndim):
 
 
 class RowKernel:
-    """One row kernel: ``kernel[dtype](...)`` runs the machine code for a working precision, compiling it on first use."""
+    """One row kernel: ``kernel[dtype](...)`` runs the machine code for a working precision, compiling it on first use.
+
+    A kernel that knows no working precision is called as ``kernel[None](...)``.
+    """
 
     def __init__(self, function, signature):
         functools.update_wrapper(self, function)
@@ -53,7 +92,7 @@ class RowKernel:
 
     def __getitem__(self, dtype):
         compiled = self._compiled.get(dtype)
-        return self._compile(np.dtype(dtype)) if compiled is None else compiled
+        return self._compile(dtype) if compiled is None else compiled
 
     def _compile(self, dtype):
         with self._lock:
@@ -61,7 +100,7 @@ class RowKernel:
                 dispatcher = njit(nogil=True, error_model="numpy")(self.__wrapped__)
                 if cache_folder() is not None:
                     dispatcher._cache = _KernelCache(self.__wrapped__)
-                dispatcher.compile(self.signature(REALS[dtype]))
+                dispatcher.compile(self.signature(dtype and REALS[dtype]))
                 dispatcher.disable_compile()  # another layout must convert, never compile again
                 self._compiled[dtype] = dispatcher
             return self._compiled[dtype]

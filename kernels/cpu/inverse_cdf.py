@@ -1,0 +1,110 @@
+"""Categorical samples by the inverse CDF, one uniform a row, in integers.
+
+w_i = floor(exp((l_i - max l) / T) 2^(62 - ceil(log2 K))) as uint64, so that the sum fits, any order of summation gives the same
+sum, and the chosen index is the same on every backend: the smallest i with w_0 + ... + w_i > t, t = high 64 bits of u * sum(w).
+"""
+
+import numpy as np
+from numba import types
+from numpy import float64, int64, uint64
+
+from ..elementary import INF_F64, exp_f64, mulhi64
+from ..field import uniform_bits_at
+from ..jit import loop, row_kernel, sink, view
+from .cells import HAS_ROWS, TILE, load_tile, note_invalid, tile_max
+
+
+@loop
+def weight_scale(columns):
+    """2^(62 - ceil(log2 K)) as float64."""
+    bits = 0
+    while (1 << bits) < columns:
+        bits += 1
+    return float64(int64(1) << (62 - bits))
+
+
+@loop
+def weigh_tile(w, x, largest, inverse, scale):
+    """w = floor(exp((x - largest) / T) scale), 0 where x is -inf; returns their sum. OUT uint64[n], IN real[n]."""
+    total = uint64(0)
+    for j in range(x.shape[0]):
+        weight = uint64(int64(exp_f64((float64(x[j]) - largest) * inverse) * scale))
+        w[j] = weight
+        total += weight
+    return total
+
+
+@row_kernel(
+    lambda real: types.void(
+        types.uint32, types.uint32, types.int64, view(types.int64, 2), view(types.int64, 2), view(types.int64, 3),
+        view(real, 3), view(types.uint8, 3), types.int64, view(types.float64, 2), types.int64, types.int64,
+        sink(types.int64, 2), sink(types.int64, 1),
+    )
+)  # fmt: skip
+def inverse_cdf_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, temperature, first, last, index, invalid):
+    """index = smallest i whose cumulative weight exceeds u * total, over rows first .. last.
+
+    Three passes over the row: maximum, sum of weights, search; weights are made again rather than stored.
+
+    Parameters
+    ----------
+    As in `argmax_rows`; `cols` is not looked at, one uniform serves the whole row.
+    """
+    count, columns = cells.shape[1], cells.shape[2]
+    x_buffer = np.empty(TILE, cells.dtype)
+    w_buffer = np.empty(TILE, np.uint64)
+    scale = weight_scale(columns)
+    for position in range(first, last):
+        outer = position // count
+        inner = position - outer * count
+        row = rows[outer, inner] if flags & HAS_ROWS else position
+        uniform = uniform_bits_at(k0, k1, step[outer, inner] + draw, row)
+        t = temperature[outer, inner]
+
+        largest = -INF_F64
+        greedy = -1
+        unordered = False
+        for start in range(0, columns, TILE):
+            x = x_buffer[: min(TILE, columns - start)]
+            unordered |= load_tile(x, cells, mask, flags, outer, inner, start)
+            here = float64(tile_max(x))
+            if here > largest:
+                largest = here
+                greedy = start + _first_equal(x, here)
+        if unordered or greedy < 0:
+            note_invalid(invalid, position)
+            index[outer, inner] = -1
+        elif t == 0.0 or largest == INF_F64:
+            index[outer, inner] = greedy
+        else:
+            total = uint64(0)
+            for start in range(0, columns, TILE):
+                n = min(TILE, columns - start)
+                load_tile(x_buffer[:n], cells, mask, flags, outer, inner, start)
+                total += weigh_tile(w_buffer[:n], x_buffer[:n], largest, 1.0 / t, scale)
+            target = mulhi64(uniform, total)
+            below = uint64(0)
+            start = 0
+            found = -1
+            while found < 0:
+                n = min(TILE, columns - start)
+                load_tile(x_buffer[:n], cells, mask, flags, outer, inner, start)
+                here = weigh_tile(w_buffer[:n], x_buffer[:n], largest, 1.0 / t, scale)
+                if below + here > target:
+                    found = start
+                    below += w_buffer[0]
+                    while below <= target:
+                        found += 1
+                        below += w_buffer[found - start]
+                else:
+                    below += here
+                    start += n
+            index[outer, inner] = found
+
+
+@loop
+def _first_equal(x, value):
+    for j in range(x.shape[0]):
+        if float64(x[j]) >= value:
+            return j
+    return x.shape[0]

@@ -1,0 +1,168 @@
+"""Relaxed samples: softmax((logits + G) / tau) of each row, its straight-through form, and its gradient.
+
+Jang, Gu, Poole, "Categorical reparameterization with Gumbel-softmax", ICLR 2017, arXiv:1611.01144; Maddison, Mnih, Teh, "The
+Concrete distribution", ICLR 2017, arXiv:1611.00712.
+"""
+
+import numpy as np
+from numba import types
+
+from ..elementary import INF_F64, NAN_F64, exp_f32, exp_f64
+from ..jit import by_precision, loop, row_kernel, sink, view
+from .cells import HAS_MASK, TILE, first_at_least, note_invalid, store_tile, tile_max
+from .noise import row_address
+from .scores import fill_scores
+from .sums import LANES, block_dot, block_sum
+
+exp = by_precision(exp_f32, exp_f64)
+
+
+@row_kernel(
+    lambda real: types.void(
+        types.uint32, types.uint32, types.int64, view(types.int64, 2), view(types.int64, 2), view(types.int64, 3),
+        view(real, 3), view(types.uint8, 3), types.int64, view(types.float64, 2), types.int64, types.int64, types.int64,
+        sink(real, 3), sink(types.int64, 1),
+    )
+)  # fmt: skip
+def softmax_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, tau, hard, first, last, sample, invalid):
+    """sample = softmax((logits + G) / tau) over rows first .. last, or the one-hot of its largest entry.
+
+    Scores go into the output row while their maximum is kept; then exponentials and their sum; then one scaling. At tau 0, or
+    where a logit is +inf, the sample is one-hot: the limit.
+
+    Parameters
+    ----------
+    k0, k1, draw, step, rows, cols, cells, mask, flags, first, last, invalid
+        As in `argmax_rows`.
+    tau : IN float64[outer, inner]
+        Relaxation temperature, 0 or within [2^-64, 2^64].
+    hard : int64
+        1 for an exact one-hot.
+    sample : OUT real[outer, inner, K]
+        Relaxed sample; NaN all over in an invalid row.
+    """
+    count, columns = cells.shape[1], cells.shape[2]
+    real = cells.dtype.type
+    x_buffer = np.empty(TILE, cells.dtype)
+    s_buffer = np.empty(TILE, cells.dtype)
+    bits = np.empty(TILE, np.uint64)
+    partial = np.empty(LANES, cells.dtype)
+    for position in range(first, last):
+        outer = position // count
+        inner = position - outer * count
+        address = row_address(k0, k1, step[outer, inner] + draw, rows, flags, outer, inner, position)
+        row_tau = tau[outer, inner]
+        # The relaxation is s = logit + G, divided by tau afterwards; a tau of 0 changes nothing in s.
+        best = real(-INF_F64)
+        best_index = -1
+        unordered = False
+        for start in range(0, columns, TILE):
+            n = min(TILE, columns - start)
+            s = s_buffer[:n]
+            unordered |= fill_scores(s, x_buffer[:n], bits, address, 1.0, cols, cells, mask, flags, outer, inner, start)
+            largest = tile_max(s)
+            if largest > best:
+                best = largest
+                best_index = start + first_at_least(s, largest)
+            store_tile(sample[outer, inner, start : start + n], s)
+        if unordered or best_index < 0:
+            note_invalid(invalid, position)
+            _fill(sample[outer, inner], real(NAN_F64))
+        elif hard != 0 or row_tau == 0.0 or best == real(INF_F64):
+            _fill(sample[outer, inner], real(0.0))
+            sample[outer, inner, best_index] = real(1.0)
+        else:
+            inverse = real(1.0 / row_tau)
+            total = 0.0
+            for start in range(0, columns, TILE):
+                n = min(TILE, columns - start)
+                s = s_buffer[:n]
+                _read(s, sample[outer, inner, start : start + n])
+                for j in range(n):
+                    s[j] = exp((s[j] - best) * inverse)
+                total += block_sum(s, partial)
+                store_tile(sample[outer, inner, start : start + n], s)
+            _scale(sample[outer, inner], real(1.0 / total))
+
+
+@row_kernel(
+    lambda real: types.void(
+        view(real, 3), view(real, 3), view(types.uint8, 3), types.int64, view(types.float64, 2), types.int64, types.int64,
+        sink(real, 3),
+    )
+)  # fmt: skip
+def softmax_vjp_rows(sample, cotangent, mask, flags, tau, first, last, gradient):
+    """gradient_j = y_j (c_j - sum_i c_i y_i) / tau over rows first .. last: the transposed Jacobian of softmax.
+
+    One pass for the dot product, one for the result. Masked categories get 0, and their cotangent is not looked at.
+
+    Parameters
+    ----------
+    sample : IN real[outer, inner, K]
+        Soft sample y; may be `gradient` itself.
+    cotangent : IN real[outer, inner, K]
+        Derivative of the loss in y.
+    mask : IN uint8[outer, inner, K]
+        Under `HAS_MASK`, nonzero where allowed.
+    flags : int64
+        What is given.
+    tau : IN float64[outer, inner]
+        Relaxation temperature, positive.
+    first, last : int64
+        Rows to do.
+    gradient : OUT real[outer, inner, K]
+        Derivative of the loss in the logits.
+    """
+    count, columns = sample.shape[1], sample.shape[2]
+    real = sample.dtype.type
+    y_buffer = np.empty(TILE, sample.dtype)
+    c_buffer = np.empty(TILE, sample.dtype)
+    partial = np.empty(LANES, sample.dtype)
+    for position in range(first, last):
+        outer = position // count
+        inner = position - outer * count
+        inverse = real(1.0 / tau[outer, inner])
+        total = 0.0
+        for start in range(0, columns, TILE):
+            n = min(TILE, columns - start)
+            y, c = y_buffer[:n], c_buffer[:n]
+            _read(y, sample[outer, inner, start : start + n])
+            _read_allowed(c, cotangent, mask, flags, outer, inner, start)
+            total += block_dot(y, c, partial)
+        mean = real(total)
+        for start in range(0, columns, TILE):
+            n = min(TILE, columns - start)
+            y, c = y_buffer[:n], c_buffer[:n]
+            _read(y, sample[outer, inner, start : start + n])
+            _read_allowed(c, cotangent, mask, flags, outer, inner, start)
+            for j in range(n):
+                y[j] = (y[j] * (c[j] - mean)) * inverse
+            store_tile(gradient[outer, inner, start : start + n], y)
+
+
+@loop
+def _read(values, row):
+    store_tile(values, row)
+
+
+@loop
+def _read_allowed(values, cells, mask, flags, outer, inner, start):
+    """values = cells of the tile, 0 where masked."""
+    n = values.shape[0]
+    store_tile(values, cells[outer, inner, start : start + n])
+    if flags & HAS_MASK:
+        for j in range(n):
+            if mask[outer, inner, start + j] == 0:
+                values[j] = 0
+
+
+@loop
+def _fill(row, value):
+    for j in range(row.shape[0]):
+        row[j] = value
+
+
+@loop
+def _scale(row, factor):
+    for j in range(row.shape[0]):
+        row[j] *= factor

@@ -1,0 +1,123 @@
+"""Gumbel-top-k: the k largest scores of each row, a sample of k categories without replacement, in order.
+
+Vieira, "Gumbel-max trick and weighted reservoir sampling" (2014); Kool, van Hoof, Welling, "Stochastic beams and where to find
+them", ICML 2019, arXiv:1903.06059, for the threshold (the k+1-th score).
+"""
+
+import numpy as np
+from numba import types
+
+from ..elementary import INF_F64, NAN_F64
+from ..jit import loop, row_kernel, sink, view
+from .cells import TILE, note_invalid, tile_max
+from .noise import row_address
+from .scores import fill_scores
+
+
+@loop
+def ranks_below(score_a, index_a, score_b, index_b):
+    """True where a comes after b: smaller score, or the same score and a larger index."""
+    return score_a < score_b or (score_a == score_b and index_a > index_b)
+
+
+@loop
+def sift_down(scores, indices, at, size):
+    """Restore the heap whose root is the last-ranked entry, after entry `at` has changed."""
+    score, index = scores[at], indices[at]
+    child = 2 * at + 1
+    while child < size:
+        if child + 1 < size and ranks_below(scores[child + 1], indices[child + 1], scores[child], indices[child]):
+            child += 1
+        if not ranks_below(scores[child], indices[child], score, index):
+            break
+        scores[at], indices[at] = scores[child], indices[child]
+        at = child
+        child = 2 * at + 1
+    scores[at], indices[at] = score, index
+
+
+@loop
+def sift_up(scores, indices, at):
+    """Restore the heap after an entry was appended at `at`."""
+    score, index = scores[at], indices[at]
+    while at > 0:
+        parent = (at - 1) >> 1
+        if not ranks_below(score, index, scores[parent], indices[parent]):
+            break
+        scores[at], indices[at] = scores[parent], indices[parent]
+        at = parent
+    scores[at], indices[at] = score, index
+
+
+@row_kernel(
+    lambda real: types.void(
+        types.uint32, types.uint32, types.int64, view(types.int64, 2), view(types.int64, 2), view(types.int64, 3),
+        view(real, 3), view(types.uint8, 3), types.int64, view(types.float64, 2), types.int64, types.int64,
+        sink(types.int64, 3), sink(real, 3), sink(real, 2), sink(types.int64, 1),
+    )
+)  # fmt: skip
+def topk_rows(
+    k0, k1, draw, step, rows, cols, cells, mask, flags, temperature, first, last, index, score, threshold, invalid
+):
+    """The k largest scores of rows first .. last, largest first, and the next one.
+
+    A heap of k + 1 entries with the worst at its root; a tile whose maximum does not beat the root is passed over. Sorting the
+    heap in place leaves the entries in order.
+
+    Parameters
+    ----------
+    k0, k1, draw, step, rows, cols, cells, mask, flags, temperature, first, last, invalid
+        As in `argmax_rows`.
+    index : OUT int64[outer, inner, k]
+        Positions along the row, best first; -1 where fewer than k are allowed.
+    score : OUT real[outer, inner, k]
+        Their scores; -inf behind the allowed ones, NaN in an invalid row.
+    threshold : OUT real[outer, inner]
+        The k+1-th score; -inf where there is none, NaN in an invalid row.
+    """
+    count, columns, k = cells.shape[1], cells.shape[2], index.shape[2]
+    real = cells.dtype.type
+    x_buffer = np.empty(TILE, cells.dtype)
+    s_buffer = np.empty(TILE, cells.dtype)
+    bits = np.empty(TILE, np.uint64)
+    heap_score = np.empty(k + 1, cells.dtype)
+    heap_index = np.empty(k + 1, np.int64)
+    for position in range(first, last):
+        outer = position // count
+        inner = position - outer * count
+        address = row_address(k0, k1, step[outer, inner] + draw, rows, flags, outer, inner, position)
+        size = 0
+        unordered = False
+        for start in range(0, columns, TILE):
+            n = min(TILE, columns - start)
+            s = s_buffer[:n]
+            unordered |= fill_scores(
+                s, x_buffer[:n], bits, address, temperature[outer, inner], cols, cells, mask, flags, outer, inner, start
+            )
+            if size > k and not tile_max(s) > heap_score[0]:
+                continue
+            for j in range(n):
+                if size <= k:
+                    if s[j] > real(-INF_F64):  # an excluded category never enters
+                        heap_score[size], heap_index[size] = s[j], start + j
+                        sift_up(heap_score, heap_index, size)
+                        size += 1
+                elif s[j] > heap_score[0]:
+                    heap_score[0], heap_index[0] = s[j], start + j
+                    sift_down(heap_score, heap_index, 0, size)
+        if unordered or size == 0:
+            note_invalid(invalid, position)
+            index[outer, inner, :] = -1
+            score[outer, inner, :] = real(NAN_F64)
+            threshold[outer, inner] = real(NAN_F64)
+            continue
+        found = size
+        while size > 1:  # the last-ranked of what is left goes behind it
+            size -= 1
+            heap_score[0], heap_score[size] = heap_score[size], heap_score[0]
+            heap_index[0], heap_index[size] = heap_index[size], heap_index[0]
+            sift_down(heap_score, heap_index, 0, size)
+        for place in range(k):
+            index[outer, inner, place] = heap_index[place] if place < found else -1
+            score[outer, inner, place] = heap_score[place] if place < found else real(-INF_F64)
+        threshold[outer, inner] = heap_score[k] if found > k else real(-INF_F64)

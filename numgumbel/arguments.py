@@ -1,0 +1,324 @@
+"""Arguments checked once, in one place, before anything is written: every message names the argument, what came, what is taken.
+
+`sampling_request` turns the arguments that all sampling functions share into a `Request`: plain ndarrays with the axis of the
+categories last, which is all that a driver sees.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .dispatch import Family, family_of, host_view
+from .kernels.field import COLUMN_END
+from .keys import Key
+
+REALS = (np.dtype(np.float32), np.dtype(np.float64))
+SMALLEST_TEMPERATURE, LARGEST_TEMPERATURE = 2.0**-64, 2.0**64
+STEP_END = 1 << 63
+
+
+@dataclass(slots=True)
+class Request:
+    """What a driver needs: checked, host memory, categories along the last axis."""
+
+    family: Family
+    words: tuple[int, int]  # key words k0, k1
+    dtype: np.dtype  # working precision
+    batch: tuple[int, ...]  # shape of the rows
+    columns: int
+    axis: int  # where the categories were, counted from the front
+    draws: int | None  # n, or None for one draw without a leading axis
+    step: np.ndarray  # int64, broadcastable to batch
+    rows: np.ndarray | None  # int64[batch]
+    cols: np.ndarray | None  # int64, broadcastable to batch + (columns,)
+    cells: np.ndarray | None = None  # logits or probabilities, batch + (columns,)
+    is_probs: bool = False
+    mask: np.ndarray | None = None  # uint8, broadcastable to batch + (columns,)
+    temperature: np.ndarray | None = None  # float64, broadcastable to batch
+    raises: bool = True
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """Shape in front of the batch: (n,) or nothing."""
+        return () if self.draws is None else (self.draws,)
+
+    def along_axis_shape(self, size: int) -> tuple[int, ...]:
+        """Shape of a result with `size` places along the axis of the categories."""
+        return (*self.batch[: self.axis], size, *self.batch[self.axis :])
+
+    def along_axis(self, array: np.ndarray) -> np.ndarray:
+        """View of a result batch + (k,) or (n,) + batch + (k,) with its last axis back where the categories were."""
+        place = self.axis + len(self.leading)
+        return array if place == array.ndim - 1 else np.moveaxis(array, -1, place)
+
+    def axis_last(self, array: np.ndarray) -> np.ndarray:
+        """The inverse of `along_axis`."""
+        place = self.axis + len(self.leading)
+        return array if place == array.ndim - 1 else np.moveaxis(array, place, -1)
+
+
+def check_key(key: object) -> tuple[int, int]:
+    """Key words of a `Key`; TypeError for anything else."""
+    if not isinstance(key, Key):
+        raise TypeError(f"key must be a Key as numgumbel.key(seed, *stream) makes it, got {type(key).__name__}: {key!r:.60}")
+    return key.words
+
+
+def sampling_request(
+    key: object,
+    logits: Any,
+    probs: Any,
+    *,
+    step: Any,
+    rows: Any,
+    cols: Any,
+    mask: Any,
+    temperature: Any,
+    temperature_name: str,
+    axis: int,
+    n: int | None,
+    invalid: str | None,
+) -> Request:
+    """Check everything the sampling functions have in common."""
+    words = check_key(key)
+    if (logits is None) == (probs is None):
+        raise TypeError("exactly one of logits and probs must be given, got " + ("neither" if logits is None else "both"))
+    name, cells = ("probs", probs) if logits is None else ("logits", logits)
+    family, cells = real_array(cells, name)
+    if cells.ndim == 0:
+        raise ValueError(f"{name} must have at least one axis, got a scalar")
+    axis = axis_of(axis, cells.ndim)
+    cells = cells if axis == cells.ndim - 1 else np.moveaxis(cells, axis, -1)
+    batch, columns = cells.shape[:-1], cells.shape[-1]
+    if columns == 0:
+        raise ValueError(f"{name} has no categories: axis {axis} of shape {_moved_back(cells.shape, axis)} is empty")
+    draws = draws_of(n)
+    return Request(
+        family=family,
+        words=words,
+        dtype=cells.dtype,
+        batch=batch,
+        columns=columns,
+        axis=axis,
+        draws=draws,
+        step=step_array(step, batch, draws, family),
+        rows=row_array(rows, batch, family),
+        cols=column_array(cols, batch, columns, axis, family),
+        cells=cells,
+        is_probs=logits is None,
+        mask=mask_array(mask, batch, columns, axis, family),
+        temperature=temperature_array(temperature, temperature_name, batch, family),
+        raises=_raises(invalid),
+    )
+
+
+def real_array(array: Any, name: str) -> tuple[Family, np.ndarray]:
+    """Family and ndarray of a float32 or float64 argument."""
+    family = family_of(array, name)
+    values = family.view(array)
+    check_real(values, name)
+    # Compiled code assumes aligned elements; an unaligned view (a packed record's field) is rare enough to copy.
+    return family, values if values.flags.aligned else values.copy()
+
+
+def check_real(values: np.ndarray, name: str) -> None:
+    """TypeError, with the call that helps, unless the array is float32 or float64 in native byte order."""
+    dtype = values.dtype
+    if dtype in REALS and dtype.isnative:
+        return
+    if dtype.kind in "iu":
+        advice = f"call {name}.astype(np.float64)"
+    elif dtype.kind == "b":
+        advice = "a mask goes into mask="
+    elif dtype.kind == "f" and dtype.newbyteorder("=") in REALS:
+        advice = f'foreign byte order, call {name}.astype({name}.dtype.newbyteorder("="))'
+    elif dtype.kind == "f" and dtype.itemsize == 2:
+        advice = f"call {name}.astype(np.float32)"
+    elif dtype.kind == "f":
+        advice = f"call {name}.astype(np.float64)"
+    elif dtype.kind == "c":
+        advice = f"take {name}.real"
+    else:
+        advice = f"convert it with np.asarray({name}, dtype=np.float64)"
+    raise TypeError(f"{name} must be float32 or float64, got {dtype}: {advice}")
+
+
+def axis_of(axis: Any, ndim: int) -> int:
+    """A valid axis, counted from the front."""
+    number = integer(axis, "axis")
+    if not -ndim <= number < ndim:
+        raise ValueError(f"axis {number} is out of range for an array with {ndim} axes")
+    return number % ndim
+
+
+def draws_of(n: Any) -> int | None:
+    """Number of draws, or None."""
+    if n is None:
+        return None
+    number = integer(n, "n")
+    if number < 0:
+        raise ValueError(f"n must be 0 or more, got {number}")
+    return number
+
+
+def integer(value: Any, name: str) -> int:
+    """A Python or NumPy integer; a bool is none."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}: {value!r:.60}") from None
+
+
+def _integer_array(values: Any, name: str, family: Family) -> np.ndarray:
+    """An int64 array from integers of any width; 64-bit values in two's complement. Lists of Python ints are welcome."""
+    array = np.asarray(values) if isinstance(values, (list, tuple, range, int)) else host_view(values, name, family)
+    if array.size == 0 and isinstance(values, (list, tuple)):
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got {array.dtype}")
+    if array.dtype == np.uint64:
+        return array.view(np.int64)
+    return array if array.dtype == np.int64 and array.dtype.isnative else array.astype(np.int64)
+
+
+def step_array(step: Any, batch: tuple[int, ...], draws: int | None, family: Family) -> np.ndarray:
+    """Steps as int64, a scalar or one a row, so that the last draw's is below 2^63."""
+    extra = max((draws or 1) - 1, 0)
+    if isinstance(step, (int, np.integer)):
+        number = integer(step, "step")
+        if not 0 <= number < STEP_END - extra:
+            raise ValueError(f"step must be 0 or more and, with the draws that follow, below 2^63, got {number}")
+        return np.array(number, np.int64)
+    array = _integer_array(step, "step", family)
+    if array.shape != batch and array.ndim:
+        raise ValueError(f"step must be a scalar or one a row, shape {batch}, got shape {array.shape}")
+    if array.size and (array.min() < 0 or array.max() > STEP_END - 1 - extra):
+        raise ValueError(f"step must be 0 or more and below 2^63, got values from {array.min()} to {array.max()}")
+    return array
+
+
+def row_array(rows: Any, batch: tuple[int, ...], family: Family) -> np.ndarray | None:
+    """Row ids as int64, one a row, or None."""
+    if rows is None:
+        return None
+    array = _integer_array(rows, "rows", family)
+    if array.shape != batch:
+        raise ValueError(f"rows must hold one id a row, shape {batch}, got shape {array.shape}")
+    return array
+
+
+def column_array(cols: Any, batch: tuple[int, ...], columns: int, axis: int, family: Family) -> np.ndarray | None:
+    """Column ids as int64, one a column or one a cell (categories last), or None."""
+    if cols is None:
+        return None
+    array = _integer_array(cols, "cols", family)
+    if array.ndim == len(batch) + 1 and array.ndim > 1:
+        array = np.moveaxis(array, axis, -1)
+    full = (*batch, columns)
+    if array.shape not in ((columns,), full):
+        raise ValueError(
+            f"cols must hold one id a column, shape {(columns,)}, or one a cell, shape {_moved_back(full, axis)}, "
+            f"got shape {np.shape(cols)}"
+        )
+    if array.size and (array.min() < 0 or array.max() >= COLUMN_END):
+        raise ValueError(f"column ids must be from 0 to 2^35 - 17, got values from {array.min()} to {array.max()}")
+    return array
+
+
+def mask_array(mask: Any, batch: tuple[int, ...], columns: int, axis: int, family: Family) -> np.ndarray | None:
+    """Mask as uint8 (nonzero where allowed), broadcastable to the rows with categories last, or None."""
+    if mask is None:
+        return None
+    array = np.asarray(mask) if isinstance(mask, (list, tuple)) else host_view(mask, "mask", family)
+    if array.dtype not in (np.dtype(np.bool_), np.dtype(np.int8), np.dtype(np.uint8)):
+        raise TypeError(f"mask must be bool, int8 or uint8 (nonzero = allowed), got {array.dtype}")
+    full = (*batch, columns)
+    shape = _moved_back(full, axis)
+    try:
+        array = np.broadcast_to(array.view(np.uint8), shape)
+    except ValueError:
+        raise ValueError(f"mask must broadcast to the logits' shape {shape}, got shape {array.shape}") from None
+    return array if axis == array.ndim - 1 else np.moveaxis(array, axis, -1)
+
+
+def temperature_array(temperature: Any, name: str, batch: tuple[int, ...], family: Family) -> np.ndarray:
+    """Temperatures as float64, a scalar or one a row: 0, or within [2^-64, 2^64]."""
+    if isinstance(temperature, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a number, got {temperature!r}")
+    if isinstance(temperature, (int, float)):
+        array = np.array(temperature, np.float64)
+    else:
+        array = host_view(temperature, name, family)
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"{name} must be real numbers, got {array.dtype}")
+        array = array.astype(np.float64, copy=False)
+    if array.ndim and array.shape != batch:
+        raise ValueError(f"{name} must be a scalar or one a row, shape {batch}, got shape {array.shape}")
+    good = (array == 0) | ((array >= SMALLEST_TEMPERATURE) & (array <= LARGEST_TEMPERATURE))
+    if not good.all():
+        if not array.ndim:
+            raise ValueError(f"{name} must be 0 or from 2^-64 to 2^64, got {float(array)}")
+        first = np.argwhere(~good)[0]
+        place = ", ".join(map(str, first))
+        raise ValueError(f"{name} must be 0 or from 2^-64 to 2^64, got {array[tuple(first)]} in row {place}")
+    return array
+
+
+def output(out: Any, name: str, shape: tuple[int, ...], dtypes: tuple[Any, ...], family: Family, inputs: Any = ()) -> np.ndarray:
+    """A new array of the first dtype, or the caller's `out` after its dtype, shape and overlap with inputs are checked."""
+    if out is None:
+        return np.empty(shape, dtypes[0])
+    array = host_view(out, name, family)
+    if isinstance(out, (list, tuple)) or not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be an array that can be written to, got {type(out).__name__}")
+    if array.dtype not in dtypes or not array.dtype.isnative:
+        raise TypeError(f"{name} must be {' or '.join(str(np.dtype(d)) for d in dtypes)}, got {array.dtype}")
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    if not array.flags.writeable:
+        raise ValueError(f"{name} is read-only")
+    if any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
+        raise ValueError(f"{name} is a broadcast view: several of its elements share memory")
+    for other in inputs:
+        if other is not None and np.may_share_memory(array, other) and not _same_memory(array, other):
+            raise ValueError(f"{name} overlaps an input")
+    return array
+
+
+def _same_memory(a: np.ndarray, b: np.ndarray) -> bool:
+    """True for two views of exactly the same elements, which an element-wise result may overwrite."""
+    return a.ctypes.data == b.ctypes.data and a.shape == b.shape and a.strides == b.strides and a.dtype == b.dtype
+
+
+def _raises(invalid: str | None) -> bool:
+    if invalid not in (None, "raise", "mark"):
+        raise ValueError(f'invalid must be None, "raise" or "mark", got {invalid!r}')
+    return invalid != "mark"  # None is "raise" for arrays in host memory
+
+
+def _moved_back(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """Shape with its last axis at `axis`."""
+    return (*shape[:-1][:axis], shape[-1], *shape[:-1][axis:])
+
+
+def refuse_invalid(operation: str, batch: tuple[int, ...], invalid: np.ndarray) -> None:
+    """ValueError naming the first invalid rows, if there are any. `invalid` is a count and the first positions."""
+    count = int(invalid[0])
+    if not count:
+        return
+    listed = sorted(int(p) for p in invalid[1 : 1 + min(count, len(invalid) - 1)])
+    places = [str(p) if len(batch) == 1 else str(tuple(map(int, np.unravel_index(p, batch)))) for p in listed]
+    total = int(np.prod(batch, dtype=np.int64))
+    more = ", ..." if count > len(places) else ""
+    raise ValueError(
+        f"{operation}: {count} of {total} rows invalid (no category left, or a NaN or negative probability in an allowed "
+        f'cell): row {", ".join(places)}{more}; invalid="mark" marks them instead'
+        if batch
+        else f"{operation}: the row is invalid (no category left, or a NaN or negative probability in an allowed cell)"
+    )

@@ -1,0 +1,210 @@
+"""CPU driver: lays requests out as rows, makes output arrays' views and runs the row kernels over them.
+
+Kernels take every per-row and per-cell argument as a view with two batch axes (outer, inner). Batches of more axes are merged as
+far as the strides of all operands allow, without copying; what remains in front is looped over here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ..arguments import Request
+from ..kernels.cpu.argmax import argmax_rows
+from ..kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, IS_PROBS
+from ..kernels.cpu.inverse_cdf import inverse_cdf_rows
+from ..kernels.cpu.noise import noise_rows
+from ..kernels.cpu.softmax import softmax_rows, softmax_vjp_rows
+from ..kernels.cpu.topk import topk_rows
+
+# How many invalid rows a message can name.
+NAMED_ROWS = 5
+
+_NO_ROWS = np.zeros((1, 1), np.int64)
+_NO_COLS = np.zeros((1, 1, 1), np.int64)
+_NO_MASK = np.zeros((1, 1, 1), np.uint8)
+
+
+def categorical(request: Request, index: np.ndarray) -> np.ndarray:
+    """Gumbel-max. `index` OUT int64 or int32, leading + batch. Returns count and first positions of invalid rows."""
+    return _sample(request, argmax_rows, (_Index(index, 0),))
+
+
+def inverse_cdf(request: Request, index: np.ndarray) -> np.ndarray:
+    """Inverse CDF; as `categorical`."""
+    return _sample(request, inverse_cdf_rows, (_Index(index, 0),))
+
+
+def softmax(request: Request, hard: bool, sample: np.ndarray) -> np.ndarray:
+    """Relaxed samples. `sample` OUT real, leading + batch + (columns,). Returns invalid rows."""
+    return _sample(request, softmax_rows, (_Values(sample, 1),), (int(hard),))
+
+
+def topk(request: Request, index: np.ndarray, score: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """Top-k. OUT int64 or int32 and real, leading + batch + (k,); OUT real, leading + batch. Returns invalid rows."""
+    return _sample(request, topk_rows, (_Index(index, 1), _Values(score, 1), _Values(threshold, 0)))
+
+
+def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
+    """The field. `out` OUT real, leading + batch + (columns,)."""
+    kernel = noise_rows[request.dtype]
+    k0, k1 = np.uint32(request.words[0]), np.uint32(request.words[1])
+    for draw, target in _draws(request, (out,)):
+        operands = (request.step, request.rows, request.cols, target[0])
+        for offset, (step, rows, cols, values) in _as_pairs(request.batch, operands, (0, 0, 1, 1)):
+            rows, flags = _positions(rows, offset, step.shape)
+            flags |= HAS_COLS if cols is not None else 0
+            kernel(
+                k0, k1, draw, step, rows, _NO_COLS if cols is None else cols, flags, loc, scale, 0, step.size, values
+            )  # fmt: skip
+
+
+def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gradient: np.ndarray) -> None:
+    """Gradient of relaxed samples. IN real, IN real, OUT real (may be `sample`), all batch + (columns,)."""
+    kernel = softmax_vjp_rows[request.dtype]
+    operands = (sample, cotangent, request.mask, request.temperature, gradient)
+    for _offset, (y, c, mask, tau, result) in _as_pairs(request.batch, operands, (1, 1, 1, 0, 1)):
+        flags = HAS_MASK if mask is not None else 0
+        kernel(y, c, _NO_MASK if mask is None else mask, flags, tau, 0, tau.size, result)
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "categorical": categorical,
+    "inverse_cdf": inverse_cdf,
+    "softmax": softmax,
+    "softmax_vjp": softmax_vjp,
+    "topk": topk,
+    "noise": noise,
+}
+
+
+class _Values:
+    """An output array and the number of its axes behind the batch."""
+
+    def __init__(self, array: np.ndarray, trailing: int) -> None:
+        self.array = self.written = array
+        self.trailing = trailing
+
+    def finish(self) -> None:
+        """Nothing to do: kernels wrote into the caller's array."""
+
+
+class _Index(_Values):
+    """An index output; kernels write int64, a narrower `out` is filled from it."""
+
+    def __init__(self, array: np.ndarray, trailing: int) -> None:
+        super().__init__(array, trailing)
+        if array.dtype != np.int64:
+            self.written = np.empty(array.shape, np.int64)
+
+    def finish(self) -> None:
+        if self.written is not self.array:
+            self.array[...] = self.written
+
+
+def _sample(request: Request, kernel: Any, outputs: tuple[_Values, ...], extra: tuple[int, ...] = ()) -> np.ndarray:
+    """Run a sampling kernel for every draw and every block of rows; count and first positions of invalid rows."""
+    run = kernel[request.dtype]
+    k0, k1 = np.uint32(request.words[0]), np.uint32(request.words[1])
+    invalid = np.zeros(1 + NAMED_ROWS, np.int64)
+    given = (IS_PROBS if request.is_probs else 0) | (HAS_COLS if request.cols is not None else 0)
+    given |= HAS_MASK if request.mask is not None else 0
+    inputs = (request.step, request.temperature, request.rows, request.cols, request.mask, request.cells)
+    trailing = (0, 0, 0, 1, 1, 1, *(output.trailing for output in outputs))
+    for draw, targets in _draws(request, tuple(output.written for output in outputs)):
+        seen = np.zeros_like(invalid)
+        for offset, views in _as_pairs(request.batch, (*inputs, *targets), trailing):
+            step, temperature, rows, cols, mask, cells, *results = views
+            rows, flags = _positions(rows, offset, step.shape)
+            here = np.zeros_like(invalid)
+            run(
+                k0, k1, draw, step, rows, _NO_COLS if cols is None else cols, cells, _NO_MASK if mask is None else mask,
+                flags | given, temperature, *extra, 0, step.size, *results, here,
+            )  # fmt: skip
+            _gather(seen, here, offset)
+        if draw == 0:  # which rows are invalid does not depend on the draw
+            invalid = seen
+    for output in outputs:
+        output.finish()
+    return invalid
+
+
+def _draws(request: Request, outputs: tuple[np.ndarray, ...]) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
+    """(draw number, outputs of that draw)."""
+    if request.draws is None:
+        yield 0, outputs
+    else:
+        for draw in range(request.draws):
+            yield draw, tuple(output[draw, ...] for output in outputs)
+
+
+def _gather(total: np.ndarray, block: np.ndarray, offset: int) -> None:
+    """Add the invalid rows of one block, whose positions start at `offset`."""
+    room = len(total) - 1
+    listed = min(int(total[0]), room)
+    new = block[1 : 1 + min(int(block[0]), room - listed)]
+    total[1 + listed : 1 + listed + len(new)] = new + offset
+    total[0] += block[0]
+
+
+def _positions(rows: np.ndarray | None, offset: int, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
+    """Row ids and their flag: the caller's, or none where the kernel's own count is right, or the positions spelt out."""
+    if rows is not None:
+        return rows, HAS_ROWS
+    if offset == 0:
+        return _NO_ROWS, 0
+    return np.arange(offset, offset + shape[0] * shape[1], dtype=np.int64).reshape(shape), HAS_ROWS
+
+
+def _as_pairs(
+    batch: tuple[int, ...], operands: tuple[np.ndarray | None, ...], trailing: tuple[int, ...]
+) -> Iterator[tuple[int, list[Any]]]:
+    """(position of the first row, operands as views with two batch axes), once or, for odd strides, several times.
+
+    Operands are broadcast over the batch with stride 0; `trailing` counts their axes behind the batch. No data is copied.
+    """
+    if 0 in batch:
+        return
+    full = []
+    for operand, behind in zip(operands, trailing, strict=True):
+        if operand is not None and operand.ndim != len(batch) + behind:
+            operand = np.broadcast_to(operand, (*batch, *operand.shape[operand.ndim - behind :]))
+        full.append(operand)
+    if len(batch) <= 2:
+        front = (None,) * (2 - len(batch))
+        yield 0, [operand if operand is None or not front else operand[front] for operand in full]
+        return
+    merged = _merged_axes(batch, [operand.strides for operand in full if operand is not None])
+    shape = tuple(size for size, _ in merged)
+    views = []
+    for operand in full:
+        if operand is not None:
+            strides = tuple(operand.strides[axis] for _, axis in merged)
+            operand = as_strided(
+                operand, shape + operand.shape[len(batch) :], strides + operand.strides[len(batch) :], subok=False
+            )
+        views.append(operand)
+    front_shape, pair = shape[:-2], shape[-2:]
+    rows = pair[0] * pair[1] if len(pair) == 2 else shape[0] if shape else 1
+    missing = (None,) * (2 - len(pair))
+    for number, place in enumerate(np.ndindex(*front_shape)):
+        yield number * rows, [v if v is None else v[place][missing] if missing else v[place] for v in views]
+
+
+def _merged_axes(batch: tuple[int, ...], strides: list[tuple[int, ...]]) -> list[tuple[int, int]]:
+    """Batch axes merged where every operand allows: (size, axis whose strides hold), outermost first."""
+    merged: list[tuple[int, int]] = []
+    for axis in reversed(range(len(batch))):
+        size = batch[axis]
+        if size == 1:
+            continue
+        if merged:
+            inner_size, inner = merged[-1]
+            if all(s[axis] == s[inner] * inner_size for s in strides):
+                merged[-1] = (inner_size * size, inner)
+                continue
+        merged.append((size, axis))
+    return merged[::-1]

@@ -1,0 +1,116 @@
+"""From the type of an array to its family, and from operation and backend to the driver.
+
+An array *family* (NumPy, torch, ...) says how its arrays become views that a backend understands, and how a result becomes an
+array of the family again. The look-up is a dictionary by exact type; a type seen for the first time is shown to the registered
+recognisers, which know foreign types by name and import nothing. A new family is one `register` call.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Family", "family_of", "host_view", "operation", "register"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of array.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    backend : str
+        Key of the backend that works on its memory: ``"cpu"``.
+    recognises : callable
+        type -> bool, asked once a type; may raise TypeError to refuse a relative that would give wrong results.
+    view : callable
+        array -> numpy.ndarray on the same memory (a copy only where the family has no memory, as a list).
+    wrap : callable
+        numpy.ndarray -> array of the family on the same memory.
+    """
+
+    name: str
+    backend: str
+    recognises: Callable[[type], bool]
+    view: Callable[[Any], np.ndarray]
+    wrap: Callable[[np.ndarray], Any]
+
+
+_families: list[Family] = []
+_by_type: dict[type, Family] = {}
+
+# Backends are imported when the first array for them arrives.
+_BACKENDS = {"cpu": "numgumbel.backends.cpu"}
+_HOST = {"cpu"}
+
+
+def register(family: Family) -> None:
+    """Add an array family. Families registered later are asked first."""
+    _families.insert(0, family)
+    _by_type.clear()
+
+
+def family_of(array: object, name: str) -> Family:
+    """The family of an array.
+
+    Raises
+    ------
+    TypeError
+        Naming the argument `name`, for a type that no family recognises.
+    """
+    kind = type(array)
+    family = _by_type.get(kind)
+    if family is None:
+        for family in _families:
+            if family.recognises(kind):
+                break
+        else:
+            known = ", ".join(sorted(family.name for family in _families))
+            raise TypeError(f"{name} is a {kind.__module__}.{kind.__qualname__}, which is none of: {known}")
+        _by_type[kind] = family
+    return family
+
+
+def host_view(array: object, name: str, beside: Family) -> np.ndarray:
+    """A second argument as an ndarray, where `beside` is the family of the logits: any mixture of host families will do.
+
+    Raises
+    ------
+    TypeError
+        If one is in host memory and the other is not.
+    """
+    family = family_of(array, name)
+    if (family.backend in _HOST) != (beside.backend in _HOST):
+        raise TypeError(f"{name} is a {family.name} array and the logits are a {beside.name} array: move one to the other")
+    return family.view(array)
+
+
+def operation(name: str, backend: str) -> Callable[..., Any]:
+    """The driver of one operation: an entry of the operation x backend table."""
+    return importlib.import_module(_BACKENDS[backend]).OPERATIONS[name]
+
+
+def _is_numpy(kind: type) -> bool:
+    if issubclass(kind, np.ma.MaskedArray):
+        raise TypeError(
+            "a numpy masked array is not taken, its mask would be lost: pass array.filled(-np.inf), or array.data with mask=~array.mask"
+        )
+    return issubclass(kind, (np.ndarray, np.generic))
+
+
+def _from_python(values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    # Python numbers carry no precision: they are read as float64. Text, objects, complex and bool are refused later, by dtype.
+    return array.astype(np.float64) if array.dtype.kind in "iuf" else array
+
+
+register(
+    Family("Python sequence", "cpu", lambda kind: issubclass(kind, (list, tuple, range, int, float)), _from_python, np.asarray)
+)
+register(Family("NumPy", "cpu", _is_numpy, np.asarray, np.asarray))

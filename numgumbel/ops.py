@@ -1,0 +1,479 @@
+"""The operations: pure functions of a key, a step and logits. Arguments are checked here, arithmetic is done elsewhere."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import arguments as check
+from .arguments import Request
+from .dispatch import family_of, host_view, operation
+
+__all__ = ["TopK", "categorical", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk"]
+
+_INDEX = (np.int64, np.int32)
+
+
+class TopK(NamedTuple):
+    """Result of `gumbel_topk`: index and score of the k best, and the threshold, the score of the next."""
+
+    index: Any
+    score: Any
+    threshold: Any
+
+
+def categorical(
+    key: Any,
+    logits: Any = None,
+    *,
+    probs: Any = None,
+    step: Any = 0,
+    rows: Any = None,
+    cols: Any = None,
+    mask: Any = None,
+    temperature: Any = 1.0,
+    axis: int = -1,
+    n: int | None = None,
+    method: str = "gumbel",
+    invalid: str | None = None,
+    out: Any = None,
+) -> Any:
+    """Sample one category a row with probability proportional to exp(logits / temperature).
+
+    The sample is the argmax of ``logits / temperature + G``, where G is the Gumbel field at (key, step, row id, column id). It
+    depends on nothing else: not on the batch around the row, its order, its chunking or the machine.
+
+    Parameters
+    ----------
+    key : Key
+        From `key`. The same key and step give the same noise.
+    logits : array of float32 or float64, shape (..., K)
+        Unnormalised log-probabilities; -inf excludes a category, one +inf is certain. Any strides, read-only welcome.
+    probs : array of float32 or float64, shape (..., K)
+        In place of logits: weights of 0 or more that need not sum to 1.
+    step : int or integer array, default 0
+        Draw counter, 0 <= step < 2^63, a scalar or one a row.
+    rows : integer array, optional
+        One 64-bit id a row; by default the row's position in C order.
+    cols : integer array, optional
+        One id a column, shape (K,), or one a cell, 0 <= id < 2^35 - 16; by default the column's position.
+    mask : array of bool, int8 or uint8, optional
+        Nonzero where a category is allowed; broadcast to the logits. A masked cell is never looked at.
+    temperature : float or float array, default 1
+        0 (the largest logit) or from 2^-64 to 2^64; a scalar or one a row.
+    axis : int, default -1
+        Axis of the categories.
+    n : int, optional
+        Number of draws; draw d uses ``step + d``. The result has a leading axis of length n.
+    method : {"gumbel", "inverse_cdf"}
+        "inverse_cdf" reads one uniform a row, at its own address, and compares it with cumulative weights in integers.
+    invalid : {None, "raise", "mark"}
+        What to do with a row that has no category left, or a NaN or negative probability in an allowed cell: None and "raise"
+        raise `ValueError` once all rows are done, "mark" returns index -1 for it.
+    out : array of int64 or int32, optional
+        Where the result goes.
+
+    Returns
+    -------
+    array of int64, shape (...) or (n, ...)
+        Positions along `axis`, in the array family of the logits. Equal to the bit on every machine; a tie goes to the lowest
+        position.
+
+    Raises
+    ------
+    TypeError
+        For a key that is none, logits that are not float32 or float64, or both or neither of logits and probs.
+    ValueError
+        For shapes that do not fit, numbers out of range, no categories at all, or invalid rows.
+
+    References
+    ----------
+    Maddison, Tarlow, Minka, "A* sampling", NeurIPS 2014, arXiv:1411.0030.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numgumbel as ng
+    >>> key = ng.key(42, "mode_choice")
+    >>> ng.categorical(key, probs=np.array([[0.1, 0.7, 0.2]] * 4))
+    array([2, 2, 1, 1])
+    >>> ng.categorical(key, np.log([[0.1, 0.7, 0.2]]), rows=[3])
+    array([1])
+    """
+    if method not in ("gumbel", "inverse_cdf"):
+        raise ValueError(f'method must be "gumbel" or "inverse_cdf", got {method!r}')
+    request = check.sampling_request(
+        key, logits, probs, step=step, rows=rows, cols=cols, mask=mask, temperature=temperature,
+        temperature_name="temperature", axis=axis, n=n, invalid=invalid,
+    )  # fmt: skip
+    index = check.output(out, "out", (*request.leading, *request.batch), _INDEX, request.family, _inputs(request))
+    run = operation("categorical" if method == "gumbel" else "inverse_cdf", request.family.backend)
+    _refuse(request, "categorical", run(request, index))
+    return out if out is not None else _wrapped(request, index)
+
+
+def gumbel_softmax(
+    key: Any,
+    logits: Any = None,
+    *,
+    probs: Any = None,
+    tau: Any = 1.0,
+    hard: bool = False,
+    step: Any = 0,
+    rows: Any = None,
+    cols: Any = None,
+    mask: Any = None,
+    axis: int = -1,
+    n: int | None = None,
+    invalid: str | None = None,
+    out: Any = None,
+) -> Any:
+    """Relaxed one-hot sample: softmax((logits + G) / tau), differentiable in the logits.
+
+    As tau falls it sharpens to the one-hot of `categorical` at the same key, step and ids; as tau grows it flattens.
+
+    Parameters
+    ----------
+    key, logits, probs, step, rows, cols, mask, axis, n
+        As in `categorical`.
+    tau : float or float array, default 1
+        Relaxation temperature, 0 (an exact one-hot) or from 2^-64 to 2^64; a scalar or one a row.
+    hard : bool, default False
+        Return the exact one-hot (0.0 and 1.0) of the largest entry; its straight-through gradient is that of the soft sample.
+    invalid : {None, "raise", "mark"}
+        As in `categorical`; a marked row is NaN all over.
+    out : array of the logits' dtype and shape, optional
+        Where the result goes; may be the logits themselves.
+
+    Returns
+    -------
+    array of the logits' dtype, shape of the logits, or (n, ...)
+        Rows sum to 1 within a few ulp. Equal to the bit on any CPU: the sum has one fixed order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `categorical`.
+
+    References
+    ----------
+    Jang, Gu, Poole, "Categorical reparameterization with Gumbel-softmax", ICLR 2017, arXiv:1611.01144. Maddison, Mnih, Teh,
+    "The Concrete distribution", ICLR 2017, arXiv:1611.00712.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numgumbel as ng
+    >>> y = ng.gumbel_softmax(ng.key(42), np.log([[0.1, 0.7, 0.2]]), tau=0.5)
+    >>> y.shape, bool(abs(y.sum() - 1) < 1e-15)
+    ((1, 3), True)
+    """
+    request = check.sampling_request(
+        key, logits, probs, step=step, rows=rows, cols=cols, mask=mask, temperature=tau, temperature_name="tau", axis=axis,
+        n=n, invalid=invalid,
+    )  # fmt: skip
+    given = request.cells
+    assert given is not None
+    shape = (*request.leading, *request.along_axis_shape(request.columns))
+    overwritten = request.along_axis(given) if n is None else given
+    others = [a for a in _inputs(request) if a is not given]
+    sample = check.output(out, "out", shape, (request.dtype,), request.family, (overwritten, *others))
+    run = operation("softmax", request.family.backend)
+    _refuse(request, "gumbel_softmax", run(request, bool(hard), request.axis_last(sample)))
+    return out if out is not None else _wrapped(request, sample)
+
+
+def gumbel_softmax_vjp(
+    key: Any,
+    logits: Any,
+    cotangent: Any,
+    *,
+    sample: Any = None,
+    tau: Any = 1.0,
+    step: Any = 0,
+    rows: Any = None,
+    cols: Any = None,
+    mask: Any = None,
+    axis: int = -1,
+    invalid: str | None = None,
+    out: Any = None,
+) -> Any:
+    """Vector-Jacobian product of `gumbel_softmax` in the logits.
+
+    ``y_j (c_j - sum_i c_i y_i) / tau`` with y the soft sample. For ``hard=True`` the straight-through gradient is this one
+    too. The noise is looked up again, so nothing but the logits need be kept between forward and backward pass; a soft sample
+    that was kept saves that work.
+
+    Parameters
+    ----------
+    key, logits, tau, step, rows, cols, mask, axis
+        As in the forward call.
+    cotangent : array of the logits' dtype and shape
+        Derivative of the loss in the sample.
+    sample : array of the logits' dtype and shape, optional
+        The soft sample that the forward call returned.
+    invalid : {None, "raise", "mark"}
+        As in `categorical`; the gradient of a marked row is NaN all over.
+    out : array of the logits' dtype and shape, optional
+        Where the result goes.
+
+    Returns
+    -------
+    array of the logits' dtype and shape
+        Derivative of the loss in the logits; 0 where masked. Equal to the bit on any CPU.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `categorical`; `ValueError` at tau 0, where the sample has no gradient.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numgumbel as ng
+    >>> logits = np.log([[0.1, 0.7, 0.2]])
+    >>> gradient = ng.gumbel_softmax_vjp(ng.key(42), logits, np.array([[1.0, 0.0, 0.0]]), tau=0.5)
+    >>> bool(abs(gradient.sum()) < 1e-15)
+    True
+    """
+    request = check.sampling_request(
+        key, logits, None, step=step, rows=rows, cols=cols, mask=mask, temperature=tau, temperature_name="tau", axis=axis,
+        n=None, invalid=invalid,
+    )  # fmt: skip
+    assert request.temperature is not None
+    if (request.temperature == 0).any():
+        raise ValueError("tau must be positive for a gradient: at tau 0 the sample is one-hot and has none")
+    shape = request.along_axis_shape(request.columns)
+    c = _same_layout(cotangent, "cotangent", request, shape)
+    y = None if sample is None else _same_layout(sample, "sample", request, shape)
+    inputs = [*_inputs(request), c] if y is None else [*_inputs(request), c, y]
+    gradient = check.output(out, "out", shape, (request.dtype,), request.family)
+    if any(np.may_share_memory(gradient, other) for other in inputs if other is not None):
+        raise ValueError("out overlaps an input")
+    result = request.axis_last(gradient)
+    backend = request.family.backend
+    if y is None:
+        marked = operation("softmax", backend)(request, False, result)
+        y = result
+    else:
+        y, marked = request.axis_last(y), None
+    operation("softmax_vjp", backend)(request, y, request.axis_last(c), result)
+    if marked is not None:
+        _refuse(request, "gumbel_softmax_vjp", marked)
+    return out if out is not None else _wrapped(request, gradient)
+
+
+def gumbel_topk(
+    key: Any,
+    logits: Any = None,
+    k: Any = None,
+    *,
+    probs: Any = None,
+    step: Any = 0,
+    rows: Any = None,
+    cols: Any = None,
+    mask: Any = None,
+    temperature: Any = 1.0,
+    axis: int = -1,
+    n: int | None = None,
+    invalid: str | None = None,
+    out: Any = None,
+) -> TopK:
+    """Sample k categories a row without replacement, in the order in which successive draws would give them.
+
+    They are the k largest of ``logits / temperature + G``.
+
+    Parameters
+    ----------
+    key, logits, probs, step, rows, cols, mask, temperature, axis, n
+        As in `categorical`.
+    k : int
+        How many, 1 <= k <= K.
+    invalid : {None, "raise", "mark"}
+        As in `categorical`; a marked row has index -1, score NaN and threshold NaN.
+    out : TopK or tuple of 3 arrays, optional
+        Where index (int64 or int32), score and threshold go.
+
+    Returns
+    -------
+    TopK
+        ``index``, shape of the logits with k in place of K (largest score first, ties to the lowest position, -1 where fewer
+        than k are allowed); ``score`` of the same shape, in the logits' dtype, -inf behind the allowed ones; ``threshold``,
+        one a row, the k+1-th score, -inf where there is none. All equal to the bit on every machine.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `categorical`; `ValueError` for k < 1 or k > K.
+
+    References
+    ----------
+    Kool, van Hoof, Welling, "Stochastic beams and where to find them", ICML 2019, arXiv:1903.06059.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numgumbel as ng
+    >>> top = ng.gumbel_topk(ng.key(42), np.log([[0.1, 0.5, 0.2, 0.2]]), 2)
+    >>> top.index.shape, bool((top.score[:, 1] >= top.threshold).all())
+    ((1, 2), True)
+    """
+    request = check.sampling_request(
+        key, logits, probs, step=step, rows=rows, cols=cols, mask=mask, temperature=temperature,
+        temperature_name="temperature", axis=axis, n=n, invalid=invalid,
+    )  # fmt: skip
+    k = check.integer(k, "k")
+    if not 1 <= k <= request.columns:
+        raise ValueError(f"k must be from 1 to the number of categories, {request.columns}, got {k}")
+    if out is not None and not (isinstance(out, tuple) and len(out) == 3):
+        raise TypeError(f"out must be a TopK or a tuple of 3 arrays, got {type(out).__name__}")
+    places = [None] * 3 if out is None else list(out)
+    shape, family, given = (*request.leading, *request.along_axis_shape(k)), request.family, _inputs(request)
+    index = check.output(places[0], "out.index", shape, _INDEX, family, given)
+    score = check.output(places[1], "out.score", shape, (request.dtype,), family, given)
+    threshold = check.output(
+        places[2], "out.threshold", (*request.leading, *request.batch), (request.dtype,), family, given
+    )  # fmt: skip
+    run = operation("topk", family.backend)
+    _refuse(request, "gumbel_topk", run(request, request.axis_last(index), request.axis_last(score), threshold))
+    return TopK(*out) if out is not None else TopK(*(_wrapped(request, array) for array in (index, score, threshold)))
+
+
+def gumbel(
+    key: Any,
+    shape: int | tuple[int, ...] | None = None,
+    *,
+    step: Any = 0,
+    rows: Any = None,
+    cols: Any = None,
+    loc: float = 0.0,
+    scale: float = 1.0,
+    dtype: Any = np.float64,
+    n: int | None = None,
+    out: Any = None,
+) -> np.ndarray:
+    """The field itself: independent Gumbel(loc, scale) values, one at each address.
+
+    It is the noise that every other function with the same key, step and ids has used: ask for it again whenever it is needed.
+
+    Parameters
+    ----------
+    key : Key
+        From `key`.
+    shape : int or tuple of int, optional
+        Shape (..., K): the last axis is the columns, the others are rows. Left out where `rows`, `cols` or `out` tell it.
+    step : int or integer array, default 0
+        Draw counter, a scalar or one a row.
+    rows : integer array, optional
+        One 64-bit id a row; by default the row's position in C order.
+    cols : integer array, optional
+        One id a column, shape (K,), or one a cell; by default the column's position.
+    loc, scale : float
+        Location and scale (0 or more) of the distribution, in the units of the logits.
+    dtype : float32 or float64
+        Precision: float64 uses all 64 bits of the field, float32 the leading 32 (all 64 in the tail).
+    n : int, optional
+        Number of draws, as in `categorical`.
+    out : array, optional
+        Where the result goes; its dtype is the precision.
+
+    Returns
+    -------
+    numpy.ndarray
+        loc + scale * G, in one fused multiply-add. Equal to the bit on every machine.
+
+    Raises
+    ------
+    TypeError
+        For a key that is none, another dtype, or no shape at all.
+    ValueError
+        For shapes that do not fit or numbers out of range.
+
+    Examples
+    --------
+    >>> import numgumbel as ng
+    >>> g = ng.gumbel(ng.key(42), (2, 3))
+    >>> bool((ng.gumbel(ng.key(42), rows=[1], cols=[2, 0]) == g[1, [2, 0]]).all())
+    True
+    """
+    words = check.check_key(key)
+    if out is not None:
+        family = family_of(out, "out")
+        target = host_view(out, "out", family)
+        check.check_real(target, "out")
+        dtype = target.dtype
+    else:
+        family, target = family_of(np.empty(0), "out"), None
+        dtype = np.dtype(dtype)
+        if dtype not in check.REALS:
+            raise TypeError(f"dtype must be float32 or float64, got {dtype}")
+    draws = check.draws_of(n)
+    full = _field_shape(shape, rows, cols, None if target is None else target.shape[(draws is not None) :])
+    batch, columns = full[:-1], full[-1]
+    loc, scale = float(loc), float(scale)
+    if not math.isfinite(loc):
+        raise ValueError(f"loc must be finite, got {loc}")
+    if not (math.isfinite(scale) and scale >= 0):
+        raise ValueError(f"scale must be 0 or more and finite, got {scale}")
+    if columns > check.COLUMN_END:
+        raise ValueError(f"the field has 2^35 - 16 columns, got {columns}")
+    request = Request(
+        family=family,
+        words=words,
+        dtype=dtype,
+        batch=batch,
+        columns=columns,
+        axis=len(batch),
+        draws=draws,
+        step=check.step_array(step, batch, draws, family),
+        rows=check.row_array(rows, batch, family),
+        cols=check.column_array(cols, batch, columns, len(batch), family),
+    )
+    values = check.output(out, "out", (*request.leading, *full), (dtype,), family, (request.rows, request.cols, request.step))
+    operation("noise", family.backend)(request, loc, scale, values)
+    return out if out is not None else family.wrap(values)
+
+
+def _field_shape(shape: Any, rows: Any, cols: Any, out_shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Shape (..., K) of the field from what was given."""
+    if shape is not None:
+        full = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        full = tuple(check.integer(size, "shape") for size in full)
+        if not full or min(full) < 0:
+            raise ValueError(f"shape must hold one or more sizes of 0 or more, got {shape!r}")
+        return full
+    if out_shape is not None:
+        if not out_shape:
+            raise ValueError("out must have at least one axis")
+        return out_shape
+    if cols is None:
+        raise TypeError("the shape is missing: give shape, out, or the column ids cols (and row ids rows)")
+    ids, batch = np.shape(cols), () if rows is None else np.shape(rows)
+    if len(ids) > 1:
+        return ids
+    return (*batch, *ids)
+
+
+def _same_layout(array: Any, name: str, request: Request, shape: tuple[int, ...]) -> np.ndarray:
+    """A second array of the logits' dtype and shape."""
+    values = host_view(array, name, request.family)
+    if values.dtype != request.dtype:
+        raise TypeError(f"{name} must be {request.dtype} like the logits, got {values.dtype}")
+    if values.shape != shape:
+        raise ValueError(f"{name} must have the logits' shape {shape}, got {values.shape}")
+    return values
+
+
+def _inputs(request: Request) -> tuple[Any, ...]:
+    return request.cells, request.mask, request.rows, request.cols, request.step, request.temperature
+
+
+def _refuse(request: Request, name: str, invalid: np.ndarray) -> None:
+    if request.raises:
+        check.refuse_invalid(name, request.batch, invalid)
+
+
+def _wrapped(request: Request, array: np.ndarray) -> Any:
+    return request.family.wrap(array)
