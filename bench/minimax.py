@@ -1,6 +1,7 @@
 """Where the polynomial coefficients of ``kernels/elementary.py`` come from.
 
-Remez exchange in 60 digits with ``mpmath``, weighted so that the *relative* error of the whole function is level.
+Remez exchange in 60 digits with ``mpmath``, weighted so that the relative error of the whole function is level (the absolute error where the
+name says so).
 Run it to print every table again: ``python bench/minimax.py``.
 """
 
@@ -66,6 +67,10 @@ def neglog_weight(g):
     return mp.mpf(10) ** -9 if abs(g) < mp.mpf(10) ** -12 else abs(g**2 / mp.log1p(-g)) + mp.mpf(10) ** -9
 
 
+def neglog_absolute_weight(g):
+    return g**2 + mp.mpf(10) ** -9
+
+
 def log1p_tail(f):
     """p in log1p(f) = f - f^2/2 + f^3 p(f)."""
     if abs(f) < mp.mpf(10) ** -12:
@@ -89,6 +94,8 @@ def exp_weight(r):
 TABLES = {  # name: (target, weight, low, high, degree)
     "neglog1m, float32": (neglog_tail, neglog_weight, 0, 0.5, 8),
     "neglog1m, float64": (neglog_tail, neglog_weight, 0, 0.5, 19),
+    "neglog1m, absolute, float32": (neglog_tail, neglog_absolute_weight, 0, 0.5, 6),
+    "neglog1m, absolute, float64": (neglog_tail, neglog_absolute_weight, 0, 0.5, 17),
     "log1p, float32": (log1p_tail, log1p_weight, -0.3334, 0.3334, 7),
     "log1p, float64": (log1p_tail, log1p_weight, -0.3334, 0.3334, 18),
     "exp, float32": (exp_tail, exp_weight, -0.3467, 0.3467, 4),
@@ -98,6 +105,6 @@ TABLES = {  # name: (target, weight, low, high, degree)
 if __name__ == "__main__":
     for name, (target, weight, low, high, degree) in TABLES.items():
         coefficients, worst = minimax(target, weight, low, high, degree)
-        print(f"{name}: degree {degree} on [{low}, {high}], worst relative error 2^{float(mp.log(worst, 2)):.1f}")
+        print(f"{name}: degree {degree} on [{low}, {high}], worst error 2^{float(mp.log(worst, 2)):.1f}")
         for c in coefficients:
             print(f"    {mp.nstr(c, 20)}")

@@ -90,15 +90,33 @@ def log1p_reduced_f32(f, e):
 
 @scalar
 def neglog1m_f32(g, e):
-    """-log(1 - g) - e ln 2 for g in [0, 1/2] and a whole e: the logarithm of the field, with short dependency chains.
+    """-log(1 - g) - e ln 2 for g in [0, 1/2] and a whole e <= 0, with a small relative error: the logarithm that gives E.
 
-    Every term is positive where e <= 0, so that one part of ln 2 is enough. Where e > 0 the error is absolute.
+    Every term is positive, so that one part of ln 2 is enough. Even and odd powers apart: half the dependency chain of
+    Horner's rule, and one multiplication more.
     """
     g2 = g * g
-    g4 = g2 * g2
-    p0 = fma(fma(g, float32(0.1756901257), float32(0.2518885309)), g2, fma(g, float32(0.3332621514), float32(0.5000009169)))
-    p1 = fma(fma(g, float32(-2.482322373), float32(1.976713539)), g2, fma(g, float32(-0.5953669706), float32(0.3410470407)))
-    q = fma(fma(g4, float32(1.745943869), p1), g4, p0)
+    even = fma(g2, float32(1.745943869), float32(1.976713539))
+    even = fma(g2, even, float32(0.3410470407))
+    even = fma(g2, even, float32(0.2518885309))
+    even = fma(g2, even, float32(0.5000009169))
+    odd = fma(g2, float32(-2.482322373), float32(-0.5953669706))
+    odd = fma(g2, odd, float32(0.1756901257))
+    odd = fma(g2, odd, float32(0.3332621514))
+    q = fma(g, odd, even)
+    return fma(e, -LN2_F32, fma(g2, q, g))
+
+
+@scalar
+def neglog1m_absolute_f32(g, e):
+    """-log(1 - g) - e ln 2 for g in [0, 1/2] and any whole e, with a small absolute error: the logarithm that gives G."""
+    g2 = g * g
+    even = fma(g2, float32(1.453639401), float32(1.154305216))
+    even = fma(g2, even, float32(0.2989792044))
+    even = fma(g2, even, float32(0.5001226091))
+    odd = fma(g2, float32(-1.580809848), float32(-0.09924313501))
+    odd = fma(g2, odd, float32(0.3293393271))
+    q = fma(g, odd, even)
     return fma(e, -LN2_F32, fma(g2, q, g))
 
 
@@ -131,18 +149,55 @@ def log1p_reduced_f64(f, e):
 
 @scalar
 def neglog1m_f64(g, e):
-    """-log(1 - g) - e ln 2 for g in [0, 1/2] and a whole e: the logarithm of the field, with short dependency chains.
+    """-log(1 - g) - e ln 2 for g in [0, 1/2] and a whole e <= 0, with a small relative error: the logarithm that gives E.
 
-    Every term is positive where e <= 0, so that one part of ln 2 is enough. Where e > 0 the error is absolute.
+    Every term is positive, so that one part of ln 2 is enough. Even and odd powers apart: half the dependency chain of
+    Horner's rule, and one multiplication more.
     """
     g2 = g * g
-    g4 = g2 * g2
-    p0 = fma(fma(g, float64(0.20000002062092916), float64(0.249999999673538656)), g2, fma(g, float64(0.33333333333597146), float64(0.499999999999992492)))
-    p1 = fma(fma(g, float64(0.115560976374999661), float64(0.124653541324117424)), g2, fma(g, float64(0.142876824502035836), float64(0.166665882872979637)))
-    p2 = fma(fma(g, float64(8.0865777103705383), float64(-1.71789987140105902)), g2, fma(g, float64(0.406729245377909417), float64(0.0571275305746625478)))
-    p3 = fma(fma(g, float64(247.224925794089207), float64(-156.700795300730558)), g2, fma(g, float64(75.2916308922519554), float64(-27.7503932929279493)))
-    p4 = fma(fma(g, float64(26.9745216855132526), float64(-114.030662590272818)), g2, fma(g, float64(228.863488833453705), float64(-285.5601736859658)))
-    q = fma(fma(fma(fma(p4, g4, p3), g4, p2), g4, p1), g4, p0)
+    even = fma(g2, float64(-114.030662590272818), float64(-285.5601736859658))
+    even = fma(g2, even, float64(-156.700795300730558))
+    even = fma(g2, even, float64(-27.7503932929279493))
+    even = fma(g2, even, float64(-1.71789987140105902))
+    even = fma(g2, even, float64(0.0571275305746625478))
+    even = fma(g2, even, float64(0.124653541324117424))
+    even = fma(g2, even, float64(0.166665882872979637))
+    even = fma(g2, even, float64(0.249999999673538656))
+    even = fma(g2, even, float64(0.499999999999992492))
+    odd = fma(g2, float64(26.9745216855132526), float64(228.863488833453705))
+    odd = fma(g2, odd, float64(247.224925794089207))
+    odd = fma(g2, odd, float64(75.2916308922519554))
+    odd = fma(g2, odd, float64(8.0865777103705383))
+    odd = fma(g2, odd, float64(0.406729245377909417))
+    odd = fma(g2, odd, float64(0.115560976374999661))
+    odd = fma(g2, odd, float64(0.142876824502035836))
+    odd = fma(g2, odd, float64(0.20000002062092916))
+    odd = fma(g2, odd, float64(0.33333333333597146))
+    q = fma(g, odd, even)
+    return fma(e, -LN2_F64, fma(g2, q, g))
+
+
+@scalar
+def neglog1m_absolute_f64(g, e):
+    """-log(1 - g) - e ln 2 for g in [0, 1/2] and any whole e, with a small absolute error: the logarithm that gives G."""
+    g2 = g * g
+    even = fma(g2, float64(-83.6795941131694466), float64(-182.515412302303143))
+    even = fma(g2, even, float64(-85.1935621796265027))
+    even = fma(g2, even, float64(-12.3442920171457553))
+    even = fma(g2, even, float64(-0.52693473831429096))
+    even = fma(g2, even, float64(0.11428541220929344))
+    even = fma(g2, even, float64(0.166612589774116672))
+    even = fma(g2, even, float64(0.249999942377743189))
+    even = fma(g2, even, float64(0.499999999995259684))
+    odd = fma(g2, float64(21.1414538612210846), float64(157.133871485776532))
+    odd = fma(g2, odd, float64(146.336617975846401))
+    odd = fma(g2, odd, float64(37.3535022985685421))
+    odd = fma(g2, odd, float64(3.27447398890435599))
+    odd = fma(g2, odd, float64(0.205460498221550941))
+    odd = fma(g2, odd, float64(0.143756554969509142))
+    odd = fma(g2, odd, float64(0.200002219772489128))
+    odd = fma(g2, odd, float64(0.333333334158294503))
+    q = fma(g, odd, even)
     return fma(e, -LN2_F64, fma(g2, q, g))
 
 

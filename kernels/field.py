@@ -23,6 +23,8 @@ from .elementary import (
     f32_of_bits,
     f64_of_bits,
     fma,
+    neglog1m_absolute_f32,
+    neglog1m_absolute_f64,
     neglog1m_f32,
     neglog1m_f64,
 )
@@ -142,7 +144,7 @@ def gumbel_of_exponential_f32(exponential):
     bits = bits_of_f32(exponential)
     e = int32(int32(bits - HALF_F32) >> int32(23))
     m = f32_of_bits(int32(int32(bits & MANTISSA_F32) | HALF_F32))
-    return neglog1m_f32(float32(1.0) - m, float32(e))
+    return neglog1m_absolute_f32(float32(1.0) - m, float32(e))
 
 
 @scalar
@@ -151,7 +153,7 @@ def gumbel_of_exponential_f64(exponential):
     bits = bits_of_f64(exponential)
     e = int64(int64(bits - HALF_F64) >> int64(52))
     m = f64_of_bits(int64(int64(bits & MANTISSA_F64) | HALF_F64))
-    return neglog1m_f64(float64(1.0) - m, float64(e))
+    return neglog1m_absolute_f64(float64(1.0) - m, float64(e))
 
 
 @scalar
