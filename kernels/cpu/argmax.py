@@ -57,7 +57,7 @@ def argmax_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, temperature,
     count, columns = cells.shape[1], cells.shape[2]
     x_buffer = np.empty(TILE, cells.dtype)
     s_buffer = np.empty(TILE, cells.dtype)
-    bits = np.empty(TILE, np.uint64)
+    bits = np.empty(2 * TILE, np.uint32)
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count

@@ -53,8 +53,9 @@ def fill_noise(g, bits, address, cols, flags, outer, inner, start):
     Parameters
     ----------
     g : OUT real[n], contiguous
-        Standard Gumbel values. The buffer behind it has `TILE` places: lanes beyond n may be written.
-    bits : scratch uint64[TILE], contiguous
+        Standard Gumbel values.
+    bits : scratch uint32[2 * TILE], contiguous
+        First the 32 leading bits of every column, then (float64) the 32 below.
     address : tuple
         From `row_address`.
     cols : IN int64[outer, inner, K]
@@ -70,107 +71,112 @@ def fill_noise(g, bits, address, cols, flags, outer, inner, start):
             for j in range(n):
                 _mend_tail(g, bits, address, j, ids[j])
     else:
-        _bits_of_range(g, bits, address, start, n)
+        _bits_of_range(g, bits, address, start)
         if _gumbel_of_bits(g, bits):
             for j in range(n):
                 _mend_tail(g, bits, address, j, start + j)
 
 
 @loop
-def _pair(coarse, fine):
-    """Two b32, of an even and the next odd column, from one coarse and one fine word with dirty high halves."""
+def _groups(n):
+    """Groups of eight columns to make for n columns: whole vectors of eight groups, which the tile has room for."""
+    return uint32((((n + 7) >> 3) + 7) & ~7)
+
+
+@loop
+def _join_halves(coarse, fine):
+    """b32 of an even and the next odd column in one uint64, from a coarse and a fine word with dirty high halves."""
     even = ((coarse & LOW_16) << uint64(16)) | (fine & LOW_16)
     odd = ((coarse & HIGH_16) << uint64(32)) | ((fine & HIGH_16) << uint64(16))
     return even | odd
 
 
 @loop
-def _bits_of_range_f32(g, bits, address, start, n):
-    """b32 of columns start .. start + n, two in a uint64; lanes are filled up to whole vectors of groups."""
+def _join_words(even, odd):
+    """Two words with dirty high halves in one uint64."""
+    return (even & LOW_32) | (odd << uint64(32))
+
+
+@loop
+def _b32_of_range(bits, address, start, n):
+    """The leading bits of columns start .. start + n. OUT uint32[TILE]."""
     k0, k1, c3, r0, r1 = address
-    groups = uint32((((n + 7) >> 3) + 7) & ~7)
+    pairs = bits.view(uint64)
     base = uint32(start >> 3)
-    for i in range(groups):
+    for i in range(_groups(n)):
         c0 = uint32(base + uint32(i))
         a0, a1, a2, a3 = philox4x32_wide(c0, r0, r1, uint32(c3 | DOMAIN_COARSE), k0, k1)
         f0, f1, f2, f3 = philox4x32_wide(c0, r0, r1, uint32(c3 | DOMAIN_FINE), k0, k1)
         at = uint64(i) * uint64(4)  # unsigned: a negative-index test would keep the loop scalar
-        bits[at] = _pair(a0, f0)
-        bits[at + uint64(1)] = _pair(a1, f1)
-        bits[at + uint64(2)] = _pair(a2, f2)
-        bits[at + uint64(3)] = _pair(a3, f3)
+        pairs[at] = _join_halves(a0, f0)
+        pairs[at + uint64(1)] = _join_halves(a1, f1)
+        pairs[at + uint64(2)] = _join_halves(a2, f2)
+        pairs[at + uint64(3)] = _join_halves(a3, f3)
 
 
 @loop
-def _bits_of_range_f64(g, bits, address, start, n):
-    """All 64 bits of columns start .. start + n, one in a uint64."""
+def _tails_of_range(bits, address, start, n):
+    """The bits below, in the same order. OUT uint32[TILE]."""
     k0, k1, c3, r0, r1 = address
-    groups = uint32((((n + 7) >> 3) + 7) & ~7)
+    pairs = bits.view(uint64)
     base = uint32(start >> 3)
-    for i in range(groups):
-        c0 = uint32(base + uint32(i))
-        a0, a1, a2, a3 = philox4x32_wide(c0, r0, r1, uint32(c3 | DOMAIN_COARSE), k0, k1)
-        f0, f1, f2, f3 = philox4x32_wide(c0, r0, r1, uint32(c3 | DOMAIN_FINE), k0, k1)
-        at = uint64(i) * uint64(8)
-        p0, p1, p2, p3 = _pair(a0, f0), _pair(a1, f1), _pair(a2, f2), _pair(a3, f3)
-        bits[at] = p0 << uint64(32)
-        bits[at + uint64(1)] = p0 & ~LOW_32
-        bits[at + uint64(2)] = p1 << uint64(32)
-        bits[at + uint64(3)] = p1 & ~LOW_32
-        bits[at + uint64(4)] = p2 << uint64(32)
-        bits[at + uint64(5)] = p2 & ~LOW_32
-        bits[at + uint64(6)] = p3 << uint64(32)
-        bits[at + uint64(7)] = p3 & ~LOW_32
-    for i in range(groups):
+    for i in range(_groups(n)):
         c0 = uint32(base + uint32(i))
         t0, t1, t2, t3 = philox4x32_wide(c0, r0, r1, uint32(c3 | DOMAIN_TAIL_LOW), k0, k1)
         t4, t5, t6, t7 = philox4x32_wide(c0, r0, r1, uint32(c3 | DOMAIN_TAIL_HIGH), k0, k1)
-        at = uint64(i) * uint64(8)
-        bits[at] |= t0 & LOW_32
-        bits[at + uint64(1)] |= t1 & LOW_32
-        bits[at + uint64(2)] |= t2 & LOW_32
-        bits[at + uint64(3)] |= t3 & LOW_32
-        bits[at + uint64(4)] |= t4 & LOW_32
-        bits[at + uint64(5)] |= t5 & LOW_32
-        bits[at + uint64(6)] |= t6 & LOW_32
-        bits[at + uint64(7)] |= t7 & LOW_32
+        at = uint64(i) * uint64(4)
+        pairs[at] = _join_words(t0, t1)
+        pairs[at + uint64(1)] = _join_words(t2, t3)
+        pairs[at + uint64(2)] = _join_words(t4, t5)
+        pairs[at + uint64(3)] = _join_words(t6, t7)
+
+
+@loop
+def _bits_of_range_f32(g, bits, address, start):
+    _b32_of_range(bits[:TILE], address, start, g.shape[0])
+
+
+@loop
+def _bits_of_range_f64(g, bits, address, start):
+    _b32_of_range(bits[:TILE], address, start, g.shape[0])
+    _tails_of_range(bits[TILE:], address, start, g.shape[0])
 
 
 @loop
 def _bits_of_ids_f32(g, bits, address, ids):
-    """b32 of arbitrary column ids: two Philox calls a column."""
+    """Arbitrary column ids: two Philox calls a column."""
     k0, k1, c3, r0, r1 = address
-    b32 = bits.view(uint32)
     for j in range(ids.shape[0]):
-        b32[j] = field_b32(k0, k1, c3, r0, r1, ids[j])
+        bits[j] = field_b32(k0, k1, c3, r0, r1, ids[j])
 
 
 @loop
 def _bits_of_ids_f64(g, bits, address, ids):
-    """All 64 bits of arbitrary column ids: three Philox calls a column."""
+    """Arbitrary column ids: three Philox calls a column."""
     k0, k1, c3, r0, r1 = address
+    tails = bits[TILE:]
     for j in range(ids.shape[0]):
-        b32 = field_b32(k0, k1, c3, r0, r1, ids[j])
-        bits[j] = (uint64(b32) << uint64(32)) | uint64(field_tail(k0, k1, c3, r0, r1, ids[j]))
+        bits[j] = field_b32(k0, k1, c3, r0, r1, ids[j])
+        tails[j] = field_tail(k0, k1, c3, r0, r1, ids[j])
 
 
 @loop
 def _gumbel_of_bits_f32(g, bits):
     """G from b32 alone; True where some b32 asks for its tail."""
-    b32 = bits.view(uint32)[: g.shape[0]]
     least = uint32(0xFFFFFFFF)
     for j in range(g.shape[0]):
-        least = b32[j] if b32[j] < least else least
-        g[j] = gumbel_of_exponential_f32(exponential_f32(b32[j]))
+        b32 = bits[j]
+        least = b32 if b32 < least else least
+        g[j] = gumbel_of_exponential_f32(exponential_f32(b32))
     return least < TAIL_BELOW
 
 
 @loop
 def _gumbel_of_bits_f64(g, bits):
     """G from all 64 bits: nothing is left to mend."""
-    whole = bits[: g.shape[0]]
+    tails = bits[TILE:]
     for j in range(g.shape[0]):
-        g[j] = gumbel_of_exponential_f64(exponential_f64(whole[j]))
+        g[j] = gumbel_of_exponential_f64(exponential_f64((uint64(bits[j]) << uint64(32)) | uint64(tails[j])))
     return False
 
 
@@ -178,10 +184,9 @@ def _gumbel_of_bits_f64(g, bits):
 def _mend_tail_f32(g, bits, address, j, column):
     """Replace g[j] by the value with all 64 bits where b32 < 256."""
     k0, k1, c3, r0, r1 = address
-    b32 = bits.view(uint32)[j]
-    if b32 < TAIL_BELOW:
+    if bits[j] < TAIL_BELOW:
         tail = field_tail(k0, k1, c3, r0, r1, int64(column))
-        g[j] = gumbel_of_exponential_f32(exponential_tail_f32(b32, tail))
+        g[j] = gumbel_of_exponential_f32(exponential_tail_f32(bits[j], tail))
 
 
 @loop
@@ -230,7 +235,7 @@ def noise_rows(k0, k1, draw, step, rows, cols, flags, loc, scale, first, last, o
     count, columns = out.shape[1], out.shape[2]
     real = out.dtype.type
     buffer = np.empty(TILE, out.dtype)
-    bits = np.empty(TILE, np.uint64)
+    bits = np.empty(2 * TILE, np.uint32)
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count

@@ -18,7 +18,7 @@ def fill_scores(s, x, bits, address, temperature, cols, cells, mask, flags, oute
         Scores, -inf where excluded. The buffer behind it has `TILE` places.
     x : OUT real[n], contiguous
         The tile's logits.
-    bits : scratch uint64[TILE]
+    bits : scratch uint32[2 * TILE]
     address, cols, cells, mask, flags, outer, inner, start
         As in `fill_noise` and `load_tile`.
     temperature : float64

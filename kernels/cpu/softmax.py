@@ -45,7 +45,7 @@ def softmax_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, tau, hard, 
     real = cells.dtype.type
     x_buffer = np.empty(TILE, cells.dtype)
     s_buffer = np.empty(TILE, cells.dtype)
-    bits = np.empty(TILE, np.uint64)
+    bits = np.empty(2 * TILE, np.uint32)
     partial = np.empty(LANES, cells.dtype)
     for position in range(first, last):
         outer = position // count

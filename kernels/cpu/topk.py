@@ -79,7 +79,7 @@ def topk_rows(
     real = cells.dtype.type
     x_buffer = np.empty(TILE, cells.dtype)
     s_buffer = np.empty(TILE, cells.dtype)
-    bits = np.empty(TILE, np.uint64)
+    bits = np.empty(2 * TILE, np.uint32)
     heap_score = np.empty(k + 1, cells.dtype)
     heap_index = np.empty(k + 1, np.int64)
     for position in range(first, last):
