@@ -1,0 +1,184 @@
+"""The dense oracle: every score of every cell from the package's own scalars, one address at a time, and NumPy for the rest.
+
+Kernels must agree with it in every index and every bit. It shares the scalars with them, and none of their loops; the scalars
+themselves are checked against `oracle`, mpmath and libm elsewhere.
+"""
+
+import numpy as np
+from numba import njit
+
+from numgumbel.kernels import elementary, field
+
+TILE, LANES = 1024, 32  # the summation order is part of the definition, so it is spelt out again here
+
+
+@njit(error_model="numpy")
+def _field_f32(k0, k1, steps, rows, cols, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = field.gumbel_at_f32(k0, k1, steps[i], rows[i], cols[i, j])
+
+
+@njit(error_model="numpy")
+def _field_f64(k0, k1, steps, rows, cols, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = field.gumbel_at_f64(k0, k1, steps[i], rows[i], cols[i, j])
+
+
+@njit(error_model="numpy")
+def _scores_f32(x, inverse, g, out):
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = field.score_f32(x[i, j], inverse[i], g[i, j])
+
+
+@njit(error_model="numpy")
+def _scores_f64(x, inverse, g, out):
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = field.score_f64(x[i, j], inverse[i], g[i, j])
+
+
+def _elementwise(f32, f64):
+    functions = {np.dtype(np.float32): f32, np.dtype(np.float64): f64}
+
+    @njit(error_model="numpy")
+    def run32(x, out):
+        for i in range(x.size):
+            out.flat[i] = f32(x.flat[i])
+
+    @njit(error_model="numpy")
+    def run64(x, out):
+        for i in range(x.size):
+            out.flat[i] = f64(x.flat[i])
+
+    runs = dict(zip(functions, (run32, run64), strict=True))
+
+    def apply(x):
+        out = np.empty_like(x)
+        runs[x.dtype](x, out)
+        return out
+
+    return apply
+
+
+exp = _elementwise(elementary.exp_f32, elementary.exp_f64)
+log = _elementwise(elementary.log_f32, elementary.log_f64)
+
+
+def gumbel(key, shape, dtype, step=0, rows=None, cols=None):
+    """G as an array of `shape` (rows, columns); step and rows scalar or one a row, cols one a column or one a cell."""
+    count, columns = shape
+    steps = np.broadcast_to(np.asarray(step, np.int64), (count,)).copy()
+    rows = np.arange(count) if rows is None else np.asarray(rows, np.int64)
+    cols = np.broadcast_to(np.arange(columns) if cols is None else np.asarray(cols, np.int64), shape).copy()
+    out = np.empty(shape, dtype)
+    run = _field_f32 if out.dtype == np.float32 else _field_f64
+    k0, k1 = (np.uint32(word) for word in key.words)
+    run(k0, k1, steps, rows, cols, out)
+    return out
+
+
+def cells(logits=None, probs=None, mask=None):
+    """Logits in effect: log of probabilities, -inf where masked."""
+    x = logits.copy() if probs is None else log(probs)
+    if mask is not None:
+        x[~np.broadcast_to(np.asarray(mask).astype(bool), x.shape)] = -np.inf
+    return x
+
+
+def scores(key, x, temperature=1.0, **address):
+    """logits / T + G; the logits themselves where T is 0."""
+    temperature = np.broadcast_to(np.asarray(temperature, np.float64), (len(x),))
+    g = gumbel(key, x.shape, x.dtype, **address)
+    with np.errstate(divide="ignore"):
+        inverse = (1.0 / temperature).astype(x.dtype)
+    out = np.empty_like(x)
+    (_scores_f32 if x.dtype == np.float32 else _scores_f64)(x, inverse, g, out)
+    out[temperature == 0] = x[temperature == 0] + x.dtype.type(0)
+    return out
+
+
+def bad_rows(x):
+    """Rows without a category, or with a NaN."""
+    return np.isnan(x).any(axis=1) | (x == -np.inf).all(axis=1)
+
+
+def categorical(key, x, temperature=1.0, **address):
+    """Index of the largest score, the lowest on a tie; -1 for an invalid row."""
+    bad = bad_rows(x)
+    index = np.where(np.isnan(x), -np.inf, scores(key, x, temperature, **address)).argmax(axis=1)
+    return np.where(bad, -1, index)
+
+
+def topk(key, x, k, temperature=1.0, **address):
+    """(index, score, threshold) by a stable sort of all scores."""
+    s = scores(key, x, temperature, **address)
+    bad = bad_rows(x)
+    safe = np.where(np.isnan(s), -np.inf, s)
+    order = np.argsort(-safe, axis=1, kind="stable")
+    ranked = np.take_along_axis(safe, order, axis=1)
+    index = np.where(ranked == -np.inf, -1, order)
+    padded = np.concatenate([ranked, np.full((len(x), 1), -np.inf, x.dtype)], axis=1)
+    index, score, threshold = index[:, :k].copy(), ranked[:, :k].copy(), padded[:, k].copy()
+    index[bad], score[bad], threshold[bad] = -1, np.nan, np.nan
+    return index, score, threshold
+
+
+def fixed_sum(values):
+    """Sum of a vector in the defined order: blocks of 1024, 32 interleaved partial sums each, joined in order in float64."""
+    total = np.float64(0)
+    for start in range(0, len(values), TILE):
+        block = values[start : start + TILE]
+        padded = np.zeros(-(-len(block) // LANES) * LANES, values.dtype)
+        padded[: len(block)] = block
+        partial = np.zeros(LANES, values.dtype)
+        for line in padded.reshape(-1, LANES):
+            partial = partial + line
+        here = np.float64(0)
+        for p in partial[: min(LANES, len(block))]:
+            here = here + np.float64(p)
+        total = total + here
+    return total
+
+
+def softmax(key, x, tau=1.0, hard=False, **address):
+    """softmax((x + G) / tau) in the working precision and the defined order; NaN for an invalid row."""
+    tau = np.broadcast_to(np.asarray(tau, np.float64), (len(x),))
+    s = scores(key, x, **address)
+    y = np.zeros_like(x)
+    for i, bad in enumerate(bad_rows(x)):
+        best = s[i].max()
+        if bad:
+            y[i] = np.nan
+        elif hard or tau[i] == 0 or best == np.inf:
+            y[i, s[i].argmax()] = 1
+        else:
+            e = exp((s[i] - best) * x.dtype.type(1.0 / tau[i]))
+            y[i] = e * x.dtype.type(1.0 / fixed_sum(e))
+    return y
+
+
+def inverse_cdf(key, x, temperature=1.0, step=0, rows=None, uniform=None):
+    """Smallest index whose cumulative integer weight exceeds the uniform's share, in Python integers."""
+    count, columns = x.shape
+    temperature = np.broadcast_to(np.asarray(temperature, np.float64), (count,))
+    steps = np.broadcast_to(np.asarray(step, np.int64), (count,))
+    rows = np.arange(count) if rows is None else rows
+    scale = float(2 ** (62 - (columns - 1).bit_length()))
+    index = np.full(count, -1)
+    for i in np.flatnonzero(~bad_rows(x)):
+        wide = x[i].astype(np.float64)
+        if temperature[i] == 0 or wide.max() == np.inf:
+            index[i] = wide.argmax()
+            continue
+        weights = [int(w) for w in np.floor(exp((wide - wide.max()) * (1.0 / temperature[i])) * scale)]
+        target = uniform(int(steps[i]), int(rows[i])) * sum(weights) >> 64
+        total = 0
+        for j, weight in enumerate(weights):
+            total += weight
+            if total > target:
+                index[i] = j
+                break
+    return index

@@ -1,0 +1,216 @@
+"""Every operation of every backend, index for index and bit for bit, against the dense oracle; and against plain NumPy.
+
+`CASES` has one entry for each entry of the operation x backend table; a new operation without one fails the suite.
+"""
+
+import dense
+import numpy as np
+import oracle
+import pytest
+
+import numgumbel as ng
+from numgumbel.backends import cpu
+
+# Around every boundary of vectors, Philox groups, summation lanes and tiles.
+COLUMNS = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 1000, 1023, 1024, 1025, 2047, 2049, 3071, 5000]
+REALS = [np.float32, np.float64]
+KEY = ng.key(2024, "operations")
+
+
+def logits_of(columns, dtype, rows=7, seed=0):
+    """Rows of different character: flat, spread, peaked, with exclusions, constant, sorted, huge."""
+    rng = np.random.default_rng([columns, seed])
+    x = rng.normal(size=(rows, columns))
+    x[1] *= 20
+    x[2, rng.integers(columns)] += 30
+    x[3, rng.random(columns) < 0.7] = -np.inf
+    x[3, rng.integers(columns)] = 0.5  # at least one is left
+    x[4] = 1.25
+    x[5] = np.sort(x[5])
+    x[6] *= 1e30
+    return x.astype(dtype)
+
+
+def uniform_of(key):
+    return lambda step, row: int(oracle.uniform_bits(key.words, step, row))
+
+
+def check_categorical(x, **given):
+    cells = dense.cells(x, mask=given.pop("mask", None))
+    return dense.categorical(KEY, cells, **given)
+
+
+def check_inverse_cdf(x, cols=None, **given):
+    cells = dense.cells(x, mask=given.pop("mask", None))
+    return dense.inverse_cdf(KEY, cells, uniform=uniform_of(KEY), **given)
+
+
+def check_topk(x, k, **given):
+    cells = dense.cells(x, mask=given.pop("mask", None))
+    return dense.topk(KEY, cells, k, **given)
+
+
+def check_softmax(x, temperature=1.0, **given):
+    cells = dense.cells(x, mask=given.pop("mask", None))
+    return dense.softmax(KEY, cells, temperature, **given)
+
+
+def same(left, right):
+    """Equal to the bit, NaN included, zero signs included."""
+    left, right = np.asarray(left), np.asarray(right)
+    assert left.dtype == right.dtype, (left.dtype, right.dtype)
+    np.testing.assert_array_equal(left, right)
+    if left.dtype.kind == "f":
+        np.testing.assert_array_equal(np.signbit(left), np.signbit(right))
+
+
+def run_categorical(x, **given):
+    same(ng.categorical(KEY, x, **given), check_categorical(x, **given))
+
+
+def run_inverse_cdf(x, **given):
+    same(ng.categorical(KEY, x, method="inverse_cdf", **given), check_inverse_cdf(x, **given))
+
+
+def run_topk(x, **given):
+    for k in {1, min(5, x.shape[1]), x.shape[1]}:
+        for got, wanted in zip(ng.gumbel_topk(KEY, x, k, **given), check_topk(x, k, **given), strict=True):
+            same(got, wanted)
+
+
+def run_softmax(x, temperature=1.0, **given):
+    same(ng.gumbel_softmax(KEY, x, tau=temperature, **given), check_softmax(x, temperature, **given))
+    same(ng.gumbel_softmax(KEY, x, tau=temperature, hard=True, **given), check_softmax(x, temperature, hard=True, **given))
+
+
+def run_softmax_vjp(x, temperature=1.0, **given):
+    """The defined order of the dot product, with each product added fused, which float64 shows for float32."""
+    positive = np.maximum(temperature, 0.25)
+    c = np.random.default_rng(1).normal(size=x.shape).astype(x.dtype)
+    got = ng.gumbel_softmax_vjp(KEY, x, c, tau=positive, **given)
+    y = check_softmax(x, positive, **given).astype(np.float64)
+    wanted = y * (c - (c * y).sum(axis=1, keepdims=True)) / np.broadcast_to(positive, (len(x),))[:, None]
+    mask = given.get("mask")
+    if mask is not None:
+        assert (got[~np.broadcast_to(mask, x.shape).astype(bool)] == 0).all()
+    scale = np.abs(y).max(axis=1, keepdims=True) * np.abs(c).max() / np.min(positive)
+    assert (np.abs(got - wanted) <= 8 * np.finfo(x.dtype).eps * scale).all()
+    kept = ng.gumbel_softmax(KEY, x, tau=positive, **given)
+    same(ng.gumbel_softmax_vjp(KEY, x, c, sample=kept, tau=positive, **given), got)
+
+
+def run_noise(x, temperature=None, mask=None, **given):
+    same(ng.gumbel(KEY, x.shape, dtype=x.dtype, **given), dense.gumbel(KEY, x.shape, x.dtype, **given))
+
+
+CASES = {
+    ("categorical", "cpu"): run_categorical,
+    ("inverse_cdf", "cpu"): run_inverse_cdf,
+    ("topk", "cpu"): run_topk,
+    ("softmax", "cpu"): run_softmax,
+    ("softmax_vjp", "cpu"): run_softmax_vjp,
+    ("noise", "cpu"): run_noise,
+}
+
+
+def test_every_entry_of_the_table_has_a_case():
+    assert {(operation, "cpu") for operation in cpu.OPERATIONS} == set(CASES)
+
+
+each = pytest.mark.parametrize("run", CASES.values(), ids=[name for name, _ in CASES])
+
+
+@each
+@pytest.mark.parametrize("dtype", REALS)
+def test_equals_the_dense_oracle(run, dtype):
+    for columns in COLUMNS:
+        run(logits_of(columns, dtype))
+
+
+@each
+@pytest.mark.parametrize("dtype", REALS)
+def test_with_every_argument(run, dtype):
+    rng = np.random.default_rng(5)
+    for columns in (1, 6, 70, 1030):
+        x = logits_of(columns, dtype)
+        mask = rng.random(x.shape) < 0.8
+        mask[np.arange(7), np.where(x == -np.inf, 0, 1).argmax(axis=1)] = True
+        x[~mask & (rng.random(x.shape) < 0.5)] = np.nan  # a masked cell is never looked at
+        run(
+            x,
+            mask=mask,
+            step=rng.integers(0, 2**40, 7),
+            rows=rng.integers(-(2**63), 2**63 - 1, 7),
+            temperature=np.array([1, 0.5, 2, 1, 0, 3, 0.1]),
+            **({"cols": rng.integers(0, 2**35 - 16, x.shape)}),
+        )
+        run(np.abs(logits_of(columns, dtype)), cols=rng.permutation(columns), step=2**30 - 1)
+
+
+@each
+def test_a_wrong_kernel_is_noticed(run, monkeypatch):
+    """The comparison itself: one row of one step later, and it must fail."""
+    genuine = cpu.OPERATIONS.copy()
+
+    def shifted(name):
+        def driver(request, *rest):
+            if request.step.ndim == 0 and name != "softmax_vjp":
+                request.step = np.where(np.arange(request.batch[0]) == 4, request.step + 1, request.step)
+            elif name == "softmax_vjp":
+                request.temperature = np.asarray(request.temperature) * (1 + 1e-4)
+            return genuine[name](request, *rest)
+
+        return driver
+
+    for name in genuine:
+        monkeypatch.setitem(cpu.OPERATIONS, name, shifted(name))
+    with pytest.raises(AssertionError):
+        run(logits_of(1000, np.float64))
+
+
+@pytest.mark.parametrize("dtype", REALS)
+def test_equals_plain_numpy_where_no_two_scores_are_close(dtype):
+    """An oracle with nothing of the package in it: equal wherever the two best scores differ by more than 1e-5."""
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=(4000, 40)).astype(dtype)
+    rows = rng.integers(-(2**63), 2**63 - 1, len(x))
+    words = oracle.key_words(2024, "operations")
+    for step in (0, 5, 2**30 + 3):
+        s = x.astype(np.float64) / 0.7 + oracle.gumbel(words, step, rows[:, None], np.arange(40), dtype)
+        best = np.sort(s, axis=1)
+        clear = best[:, -1] - best[:, -2] > 1e-5
+        assert clear.mean() > 0.999
+        index = ng.categorical(KEY, x, step=step, rows=rows, temperature=0.7)
+        np.testing.assert_array_equal(index[clear], s.argmax(axis=1)[clear])
+        assert not np.array_equal(index, ng.categorical(KEY, x, step=step + 1, rows=rows, temperature=0.7))
+
+
+@pytest.mark.parametrize("dtype", REALS)
+def test_field_equals_plain_numpy(dtype):
+    rows = np.array([0, 1, -1, 2**63 - 1, -(2**63)])
+    cols = np.array([0, 1, 7, 8, 1023, 1024, 2**31, 2**35 - 17])
+    words = oracle.key_words(2024, "operations")
+    for step in (0, 2**30 - 1, 2**30, 2**62):
+        got = ng.gumbel(KEY, rows=rows, cols=cols, step=step, dtype=dtype)
+        wanted = oracle.gumbel(words, step, rows[:, None], cols, dtype)
+        bound = (2.0**-21 if dtype == np.float32 else 2.0**-50) * np.maximum(1, np.abs(wanted))
+        assert (np.abs(got - wanted) <= bound).all()
+
+
+def test_tail_addresses_are_exact():
+    """Addresses with b32 < 256, where the float32 field reads its tail, found by search over one row."""
+    key = ng.key(1, "tail")
+    g = ng.gumbel(key, (1, 1 << 24), dtype=np.float32)[0]
+    b32, _tail = oracle.bits(key.words, 0, 0, np.arange(1 << 24))
+    found = np.flatnonzero(b32 < 256)
+    assert len(found) >= 1
+    expected = dense.gumbel(key, (1, len(found)), np.float32, cols=found)[0]
+    np.testing.assert_array_equal(g[found], expected)
+    np.testing.assert_allclose(expected, oracle.gumbel(key.words, 0, 0, found, np.float32), rtol=2**-21)
+    assert (expected > 16.6).all()
+
+
+def test_loc_and_scale():
+    plain = ng.gumbel(KEY, (5, 70))
+    np.testing.assert_array_equal(ng.gumbel(KEY, (5, 70), loc=1.5, scale=0), np.full((5, 70), 1.5))
+    np.testing.assert_allclose(ng.gumbel(KEY, (5, 70), loc=1.5, scale=2), 1.5 + 2 * plain, rtol=1e-15, atol=1e-15)

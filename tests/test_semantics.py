@@ -1,0 +1,679 @@
+"""The semantics of every special input, one test each."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import numgumbel as ng
+
+KEY = ng.key(7, "semantics")
+INF, NAN = np.inf, np.nan
+NEGATIVE_NAN = np.copysign(NAN, -1)  # what 0/0 and inf - inf give on x86
+
+both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+both_methods = pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
+
+# name -> call(logits, **options) for everything that shares the sampling arguments
+SAMPLERS = {
+    "categorical": lambda x, **o: ng.categorical(KEY, x, **o),
+    "inverse_cdf": lambda x, **o: ng.categorical(KEY, x, method="inverse_cdf", **o),
+    "gumbel_softmax": lambda x, **o: ng.gumbel_softmax(KEY, x, **o),
+    "gumbel_softmax_hard": lambda x, **o: ng.gumbel_softmax(KEY, x, hard=True, **o),
+    "gumbel_topk": lambda x, **o: ng.gumbel_topk(KEY, x, 1, **o),
+    "gumbel_softmax_vjp": lambda x, **o: ng.gumbel_softmax_vjp(KEY, x, np.ones_like(np.asarray(x, np.asarray(x).dtype)), **o),
+}
+every_sampler = pytest.mark.parametrize("sample", SAMPLERS.values(), ids=SAMPLERS)
+
+
+def logits(*shape, dtype=np.float64, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def equal(left, right):
+    for a, b in zip(*(x if isinstance(x, tuple) else (x,) for x in (left, right)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# --- excluded categories -------------------------------------------------------------------------------------------------
+
+
+@both_dtypes
+@both_methods
+@pytest.mark.parametrize("how", ["-inf", "mask", "mask int8", "probability 0"])
+def test_excluded_categories_are_never_chosen(dtype, method, how):
+    x = np.zeros((20_000, 5), dtype)
+    allowed = np.array([False, True, False, True, False])
+    if how == "-inf":
+        index = ng.categorical(KEY, np.where(allowed, x, -INF).astype(dtype), method=method)
+    elif how == "probability 0":
+        index = ng.categorical(KEY, probs=np.where(allowed, x + 1, 0).astype(dtype), method=method)
+    else:
+        mask = allowed if how == "mask" else allowed.astype(np.int8) * 3
+        index = ng.categorical(KEY, x, mask=mask, method=method)
+    assert set(index) == {1, 3}
+
+
+@both_dtypes
+def test_excluded_categories_in_relaxed_samples_and_topk(dtype):
+    x = np.array([[0.0, -INF, 1.0, -INF]], dtype)
+    y = ng.gumbel_softmax(KEY, x)
+    assert y[0, 1] == y[0, 3] == 0
+    assert set(ng.gumbel_topk(KEY, x, 2).index[0]) == {0, 2}
+
+
+@every_sampler
+@pytest.mark.parametrize("nan", [NAN, NEGATIVE_NAN])
+def test_a_masked_cell_is_never_looked_at(sample, nan):
+    x = logits(3, 70)
+    mask = np.ones(x.shape, bool)
+    mask[1, [0, 33, 69]] = False
+    poisoned = np.where(mask, x, nan)
+    equal(sample(poisoned, mask=mask), sample(x, mask=mask))
+    equal(sample(np.where(mask, x, INF), mask=mask), sample(x, mask=mask))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8])
+@every_sampler
+def test_mask_dtypes_and_broadcasting(sample, dtype):
+    x = logits(2, 3, 4)
+    full = np.broadcast_to(np.array([1, 0, 1, 1]), x.shape)
+    wanted = sample(x, mask=full.astype(bool))
+    equal(sample(x, mask=np.array([1, 0, 1, 1]).astype(dtype)), wanted)
+    equal(sample(x, mask=[True, False, True, True]), wanted)
+    equal(sample(x, mask=np.ones((3, 1)).astype(dtype)), sample(x))
+    if dtype != bool:
+        equal(sample(x, mask=np.array([-1, 0, 2, 1]).astype(dtype)), wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float64, object])
+def test_mask_of_another_dtype(dtype):
+    with pytest.raises(TypeError, match=r"mask must be bool, int8 or uint8"):
+        ng.categorical(KEY, logits(2, 3), mask=np.ones((2, 3), dtype))
+
+
+def test_mask_of_another_shape():
+    with pytest.raises(ValueError, match=r"mask must broadcast to the logits' shape \(2, 3\), got shape \(2, 4\)"):
+        ng.categorical(KEY, logits(2, 3), mask=np.ones((2, 4), bool))
+
+
+# --- invalid rows --------------------------------------------------------------------------------------------------------
+
+# How to spoil a row: (logits or probs, change).
+SPOILT = {
+    "NaN first": lambda x: x.__setitem__(0, NAN),
+    "NaN last": lambda x: x.__setitem__(-1, NAN),
+    "negative NaN first": lambda x: x.__setitem__(0, NEGATIVE_NAN),
+    "negative NaN last": lambda x: x.__setitem__(-1, NEGATIVE_NAN),
+    "NaN of 0/0": lambda x: x.__setitem__(1, np.divide(0.0, 0.0)),
+    "no category left": lambda x: x.__setitem__(slice(None), -INF),
+    "NaN beside +inf": lambda x: x.__setitem__(slice(0, 2), [INF, NAN]),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+@pytest.mark.parametrize("columns", [2, 17, 1025, 3000])
+@both_dtypes
+def test_invalid_rows_are_marked_or_refused(spoil, columns, dtype):
+    x = logits(6, columns, dtype=dtype)
+    clean = x.copy()
+    with np.errstate(invalid="ignore"):
+        spoil(x[2])
+        spoil(x[5])
+    good = [0, 1, 3, 4]
+
+    for method in ("gumbel", "inverse_cdf"):
+        index = ng.categorical(KEY, x, invalid="mark", method=method)
+        assert (index[[2, 5]] == -1).all()
+        equal(index[good], ng.categorical(KEY, clean, method=method)[good])
+        with pytest.raises(ValueError, match=r"categorical: 2 of 6 rows invalid .* row 2, 5;"):
+            ng.categorical(KEY, x, method=method)
+        out = np.full(6, 99)
+        with pytest.raises(ValueError, match="2 of 6 rows"):
+            ng.categorical(KEY, x, invalid="raise", out=out, method=method)
+        equal(out, index)  # a call that raises has written the other rows, and -1 for the bad ones
+
+    for hard in (False, True):
+        y = ng.gumbel_softmax(KEY, x, hard=hard, invalid="mark")
+        assert np.isnan(y[[2, 5]]).all()
+        equal(y[good], ng.gumbel_softmax(KEY, clean, hard=hard)[good])
+        out = np.zeros_like(x)
+        with pytest.raises(ValueError, match=r"gumbel_softmax: 2 of 6 rows"):
+            ng.gumbel_softmax(KEY, x, hard=hard, out=out)
+        equal(out, y)
+
+    top = ng.gumbel_topk(KEY, x, 2, invalid="mark")
+    assert (top.index[[2, 5]] == -1).all()
+    assert np.isnan(top.score[[2, 5]]).all()
+    assert np.isnan(top.threshold[[2, 5]]).all()
+    for got, wanted in zip(top, ng.gumbel_topk(KEY, clean, 2), strict=True):
+        equal(got[good], wanted[good])
+    with pytest.raises(ValueError, match=r"gumbel_topk: 2 of 6 rows"):
+        ng.gumbel_topk(KEY, x, 2)
+
+    c = np.ones_like(x)
+    gradient = ng.gumbel_softmax_vjp(KEY, x, c, invalid="mark")
+    assert np.isnan(gradient[[2, 5]]).all()
+    equal(gradient[good], ng.gumbel_softmax_vjp(KEY, clean, c)[good])
+    with pytest.raises(ValueError, match=r"gumbel_softmax_vjp: 2 of 6 rows"):
+        ng.gumbel_softmax_vjp(KEY, x, c)
+
+
+def test_all_masked_row_is_invalid():
+    mask = np.ones((3, 4), bool)
+    mask[1] = False
+    equal(ng.categorical(KEY, logits(3, 4), mask=mask, invalid="mark") == -1, [False, True, False])
+
+
+@both_dtypes
+@both_methods
+@pytest.mark.parametrize("value", [-0.5, NAN, NEGATIVE_NAN, -INF])
+def test_negative_and_nan_probabilities(dtype, method, value):
+    p = np.full((3, 5), 0.2, dtype)
+    p[1, 3] = value
+    index = ng.categorical(KEY, probs=p, invalid="mark", method=method)
+    assert index[1] == -1
+    assert (index[[0, 2]] >= 0).all()
+    mask = np.ones(5, bool)
+    mask[3] = False
+    assert (ng.categorical(KEY, probs=p, mask=mask, method=method) >= 0).all()
+
+
+def test_invalid_rows_of_a_batch_are_named_by_their_place_and_counted():
+    x = logits(2, 3, 4, 5)
+    x[1, 2, 0, 0] = x[0, 0, 3, 1] = NAN
+    with pytest.raises(ValueError, match=r"2 of 24 rows invalid .* row \(0, 0, 3\), \(1, 2, 0\);"):
+        ng.categorical(KEY, x)
+    x[:] = NAN
+    with pytest.raises(ValueError, match=r"24 of 24 .* \(0, 0, 0\), .*\(0, 1, 0\), \.\.\.;"):
+        ng.categorical(KEY, x.transpose(2, 0, 1, 3).copy().transpose(1, 2, 0, 3))
+    with pytest.raises(ValueError, match=r"the row is invalid"):
+        ng.categorical(KEY, x[0, 0, 0])
+
+
+def test_invalid_takes_three_values():
+    with pytest.raises(ValueError, match=r'invalid must be None, "raise" or "mark", got \'drop\''):
+        ng.categorical(KEY, logits(2, 3), invalid="drop")
+
+
+# --- probabilities -------------------------------------------------------------------------------------------------------
+
+
+@both_methods
+def test_probs_need_not_sum_to_one(method):
+    p = np.random.default_rng(0).random((500, 6))
+    equal(ng.categorical(KEY, probs=p * 4, method=method), ng.categorical(KEY, probs=p, method=method))
+
+
+@every_sampler
+def test_both_or_neither_of_logits_and_probs(sample):
+    with pytest.raises(TypeError, match="exactly one of logits and probs must be given, got neither"):
+        ng.categorical(KEY)
+    for function in (ng.categorical, ng.gumbel_softmax):
+        with pytest.raises(TypeError, match="got both"):
+            function(KEY, logits(2, 3), probs=logits(2, 3))
+
+
+# --- infinities, ties ----------------------------------------------------------------------------------------------------
+
+
+@both_dtypes
+def test_plus_infinity_is_the_whole_distribution(dtype):
+    x = logits(50, 1500, dtype=dtype)
+    x[:, [3, 700, 1400]] = INF
+    for method in ("gumbel", "inverse_cdf"):
+        assert (ng.categorical(KEY, x, method=method) == 3).all()
+    onehot = np.zeros_like(x)
+    onehot[:, 3] = 1
+    for hard in (False, True):
+        equal(ng.gumbel_softmax(KEY, x, hard=hard), onehot)
+    top = ng.gumbel_topk(KEY, x, 5)
+    assert (top.index[:, :3] == [3, 700, 1400]).all()
+    assert (top.score[:, :3] == INF).all()
+    finite = np.where(x == INF, -INF, x).astype(dtype)
+    equal(top.index[:, 3:], ng.gumbel_topk(KEY, finite, 2).index)
+
+
+@both_dtypes
+def test_ties_go_to_the_lowest_position(dtype):
+    x = np.full((4, 3000), 3.0, dtype)
+    assert (ng.categorical(KEY, x, temperature=0) == 0).all()
+    equal(ng.gumbel_topk(KEY, x, 3, temperature=0).index, np.tile([0, 1, 2], (4, 1)))
+    # One column id for all columns is one noise for all: an exact tie of scores.
+    same = np.full(3000, 5)
+    assert (ng.categorical(KEY, x, cols=same) == 0).all()
+    x[:, 0] = -INF
+    assert (ng.categorical(KEY, x, cols=same) == 1).all()
+    # Signed zeros tie.
+    assert ng.categorical(KEY, np.array([-0.0, 0.0], dtype), temperature=0) == 0
+
+
+@both_dtypes
+def test_extreme_finite_logits_are_not_excluded(dtype):
+    """A product that overflows stays a finite score: the category stays allowed, and +inf stays above it."""
+    big = np.finfo(dtype).max
+    x = np.array([[-INF, -big, -big / 2]], dtype)
+    assert ng.categorical(KEY, x, temperature=2.0**-64) == 1  # both clamp to the lowest finite score: a tie
+    assert ng.categorical(KEY, np.array([[big, INF]], dtype), temperature=2.0**-64) == 1
+    assert ng.gumbel_softmax(KEY, np.array([[-big, big]], dtype))[0, 1] == 1
+
+
+# --- temperature and tau -------------------------------------------------------------------------------------------------
+
+
+@both_dtypes
+@both_methods
+def test_temperature_zero_is_greedy(dtype, method):
+    x = logits(30, 2000, dtype=dtype)
+    equal(ng.categorical(KEY, x, temperature=0, method=method), x.argmax(axis=1))
+    top = ng.gumbel_topk(KEY, x, 3, temperature=0)
+    equal(top.index, np.argsort(-x, axis=1)[:, :3])
+    equal(top.score, -np.sort(-x, axis=1)[:, :3])
+
+
+@both_dtypes
+def test_tau_zero_is_an_exact_one_hot_without_gradient(dtype):
+    x = logits(30, 40, dtype=dtype)
+    wanted = np.eye(40, dtype=dtype)[ng.categorical(KEY, x)]
+    equal(ng.gumbel_softmax(KEY, x, tau=0), wanted)
+    equal(ng.gumbel_softmax(KEY, x, tau=0, hard=True), wanted)
+    for tau in (0, 0.0, np.where(np.arange(30) == 3, 0.0, 1.0)):
+        with pytest.raises(ValueError, match="tau must be positive for a gradient"):
+            ng.gumbel_softmax_vjp(KEY, x, x, tau=tau)
+
+
+@pytest.mark.parametrize("value", [-1.0, -0.5, NAN, INF, 2.0**65, 2.0**-65])
+def test_temperature_out_of_range(value):
+    x = logits(3, 4)
+    for call in (
+        lambda t: ng.categorical(KEY, x, temperature=t),
+        lambda t: ng.gumbel_softmax(KEY, x, tau=t),
+        lambda t: ng.gumbel_softmax_vjp(KEY, x, x, tau=t),
+        lambda t: ng.gumbel_topk(KEY, x, 2, temperature=t),
+    ):
+        with pytest.raises(ValueError, match=r"(temperature|tau) must be 0 or from 2\^-64 to 2\^64"):
+            call(value)
+        with pytest.raises(ValueError, match=r"in row 1$"):
+            call(np.array([1.0, value, 1.0]))
+
+
+def test_temperature_of_another_type_or_shape():
+    x = logits(3, 4)
+    for wrong in (True, 1j, "1", None, np.array([True] * 3)):
+        with pytest.raises(TypeError):
+            ng.categorical(KEY, x, temperature=wrong)
+    with pytest.raises(ValueError, match=r"temperature must be a scalar or one a row, shape \(3,\), got shape \(4,\)"):
+        ng.categorical(KEY, x, temperature=np.ones(4))
+
+
+@pytest.mark.parametrize("temperature", [2.0**-64, 2.0**64, 1, np.float32(0.5), np.array(2.0)])
+def test_temperature_whole_range(temperature):
+    assert ng.categorical(KEY, logits(3, 4), temperature=temperature).shape == (3,)
+
+
+@both_dtypes
+def test_per_row_step_and_temperature(dtype):
+    x = logits(4, 300, dtype=dtype)
+    steps, temperatures = np.array([5, 2**30, 2**62, 0]), np.array([0.5, 1, 0, 8])
+    for method in ("gumbel", "inverse_cdf"):
+        index = ng.categorical(KEY, x, step=steps, temperature=temperatures, method=method)
+        for i in range(4):
+            alone = ng.categorical(
+                KEY, x[i], step=int(steps[i]), temperature=float(temperatures[i]), rows=np.int64(i), method=method
+            )
+            assert index[i] == alone
+
+
+@both_dtypes
+def test_hard_is_an_exact_one_hot_of_the_categorical_index(dtype):
+    x = logits(300, 50, dtype=dtype)
+    for tau in (0.1, 1.0, 7.0):
+        equal(ng.gumbel_softmax(KEY, x, tau=tau, hard=True), np.eye(50, dtype=dtype)[ng.categorical(KEY, x)])
+
+
+# --- top-k ---------------------------------------------------------------------------------------------------------------
+
+
+@both_dtypes
+def test_topk_with_fewer_than_k_allowed(dtype):
+    x = np.full((2, 1100), -INF, dtype)
+    x[0, [7, 1050]] = 1
+    x[1, 3] = 0
+    top = ng.gumbel_topk(KEY, x, 4)
+    assert set(top.index[0, :2]) == {7, 1050}
+    assert top.index[1, 0] == 3
+    equal(top.index[0, 2:], [-1, -1])
+    equal(top.index[1, 1:], [-1, -1, -1])
+    assert (top.score[0, 2:] == -INF).all()
+    equal(top.threshold, [-INF, -INF])
+
+
+@pytest.mark.parametrize("k", [0, -1, 5])
+def test_k_out_of_range(k):
+    with pytest.raises(ValueError, match=r"k must be from 1 to the number of categories, 4, got"):
+        ng.gumbel_topk(KEY, logits(2, 4), k)
+
+
+@pytest.mark.parametrize("k", [None, 1.0, True, "2"])
+def test_k_of_another_type(k):
+    with pytest.raises(TypeError, match="k must be an integer"):
+        ng.gumbel_topk(KEY, logits(2, 4), k)
+
+
+def test_k_equal_to_the_number_of_categories_is_a_permutation():
+    top = ng.gumbel_topk(KEY, logits(50, 9), 9)
+    equal(np.sort(top.index, axis=1), np.tile(np.arange(9), (50, 1)))
+    assert (top.threshold == -INF).all()
+    equal(top.index[:, 0], ng.categorical(KEY, logits(50, 9)))
+
+
+# --- shapes --------------------------------------------------------------------------------------------------------------
+
+
+@every_sampler
+def test_empty_batch_gives_an_empty_result(sample):
+    for shape in ((0, 4), (3, 0, 4), (0, 2, 5, 4)):
+        result = sample(np.zeros(shape))
+        for part in result if isinstance(result, tuple) else (result,):
+            assert part.size == 0
+
+
+@every_sampler
+def test_zero_categories(sample):
+    for shape in ((3, 0), (0,), (0, 0)):
+        with pytest.raises(ValueError, match="logits has no categories"):
+            sample(np.zeros(shape))
+
+
+@every_sampler
+def test_scalar_logits(sample):
+    with pytest.raises(ValueError, match="logits must have at least one axis"):
+        sample(np.float64(1.0))
+
+
+@every_sampler
+@both_dtypes
+def test_axes_strides_and_orders(sample, dtype):
+    """Any layout gives the answer of its C-ordered copy, and the input stays as it was."""
+    base = logits(4, 5, 6, 7, dtype=dtype)
+    layouts = {
+        "fortran": np.asfortranarray(base),
+        "negative strides": base[::-1, ::-1, ::-1, ::-1],
+        "steps": base[::2, 1::2, :, ::3],
+        "transposed": base.transpose(2, 0, 3, 1),
+        "broadcast": np.broadcast_to(base[:, :1], base.shape),
+        "unaligned": np.frombuffer(b"x" + base.tobytes(), dtype, offset=1).reshape(base.shape),
+        "one row": base[0, 0, 0],
+        "five axes": base.reshape(2, 2, 5, 6, 7).transpose(3, 1, 2, 0, 4),
+    }
+    for name, x in layouts.items():
+        before = x.copy()
+        x.flags.writeable = False
+        for axis in range(-x.ndim, x.ndim):
+            moved = np.ascontiguousarray(np.moveaxis(x, axis, -1))
+            wanted, got = sample(moved), sample(x, axis=axis)
+            for a, b in zip(*(r if isinstance(r, tuple) else (r,) for r in (got, wanted)), strict=True):
+                if b.ndim == x.ndim:
+                    a = np.moveaxis(a, axis, -1)
+                np.testing.assert_array_equal(a, b, err_msg=f"{name}, axis {axis}")
+        equal(x, before)
+
+
+def test_axis_out_of_range():
+    for axis in (2, -3):
+        with pytest.raises(ValueError, match=r"axis -?\d is out of range for an array with 2 axes"):
+            ng.categorical(KEY, logits(2, 3), axis=axis)
+    with pytest.raises(TypeError, match="axis must be an integer"):
+        ng.categorical(KEY, logits(2, 3), axis=0.5)
+
+
+@both_dtypes
+def test_cols_and_mask_follow_the_axis(dtype):
+    x = logits(3, 4, 5, dtype=dtype)
+    cols = np.random.default_rng(0).integers(0, 100, x.shape)
+    mask = np.random.default_rng(1).random(x.shape) < 0.8
+    mask[:, 0] = True
+    wanted = ng.categorical(KEY, np.moveaxis(x, 1, -1), cols=np.moveaxis(cols, 1, -1), mask=np.moveaxis(mask, 1, -1))
+    equal(ng.categorical(KEY, x, cols=cols, mask=mask, axis=1), wanted)
+
+
+# --- dtypes --------------------------------------------------------------------------------------------------------------
+
+
+def test_python_lists_are_float64():
+    x = [[0.1, 0.7, 0.2], [1, 2, 3]]
+    equal(ng.categorical(KEY, x), ng.categorical(KEY, np.array(x)))
+    assert ng.gumbel_softmax(KEY, x).dtype == np.float64
+    assert ng.gumbel_softmax(KEY, [1, 2, 3]).dtype == np.float64
+    assert isinstance(ng.categorical(KEY, x), np.ndarray)
+
+
+REFUSED = {
+    "int64": (np.ones((2, 3), np.int64), r"logits\.astype\(np\.float64\)"),
+    "uint8": (np.ones((2, 3), np.uint8), r"logits\.astype\(np\.float64\)"),
+    "bool": (np.ones((2, 3), bool), r"mask="),
+    "complex": (np.ones((2, 3), complex), r"logits\.real"),
+    "object": (np.ones((2, 3), object), r"np\.asarray\(logits, dtype=np\.float64\)"),
+    "text": (np.array([["a", "b"]]), r"np\.asarray"),
+    "longdouble": (np.ones((2, 3), np.longdouble), r"logits\.astype\(np\.float64\)"),
+    "float16": (np.ones((2, 3), np.float16), r"logits\.astype\(np\.float32\)"),
+    "foreign byte order": (np.ones((2, 3), np.dtype(np.float64).newbyteorder()), r"foreign byte order"),
+    "masked array": (np.ma.masked_less(np.ones((2, 3)), 0), r"filled\(-np\.inf\)"),
+    "a string": ("abc", r"builtins\.str, which is none of"),
+    "None of a kind": (object(), r"builtins\.object, which is none of"),
+    "list of bool": ([True, False], r"mask="),
+    "set": ({1.0}, r"builtins\.set"),
+}
+
+
+@every_sampler
+@pytest.mark.parametrize(("wrong", "advice"), REFUSED.values(), ids=REFUSED)
+def test_other_types_are_refused_with_advice(sample, wrong, advice):
+    with pytest.raises(TypeError, match=advice):
+        sample(wrong)
+
+
+@every_sampler
+@pytest.mark.parametrize("key", [42, None, "seed", np.uint64(3), (1, 2), True])
+def test_an_int_where_a_key_belongs(sample, key, monkeypatch):
+    monkeypatch.setattr("test_semantics.KEY", key)
+    with pytest.raises(TypeError, match=r"key must be a Key as numgumbel\.key\(seed, \*stream\) makes it"):
+        sample(logits(2, 3))
+
+
+# --- out -----------------------------------------------------------------------------------------------------------------
+
+
+@both_dtypes
+def test_out_is_written_and_returned(dtype):
+    x = logits(5, 6, dtype=dtype)
+    for index_dtype in (np.int64, np.int32):
+        out = np.empty(5, index_dtype)
+        assert ng.categorical(KEY, x, out=out) is out
+        equal(out, ng.categorical(KEY, x))
+        strided = np.full((10, 3), -7, index_dtype)
+        ng.categorical(KEY, x, out=strided[::2, 1])
+        equal(strided[::2, 1], out)
+        assert (strided[1::2] == -7).all()
+        assert (strided[:, [0, 2]] == -7).all()
+    out = np.empty_like(x)
+    assert ng.gumbel_softmax(KEY, x, out=out) is out
+    equal(out, ng.gumbel_softmax(KEY, x))
+    tall = np.empty((6, 5), dtype)
+    ng.gumbel_softmax(KEY, x.T, axis=0, out=tall)
+    equal(tall.T, out)
+    top = ng.gumbel_topk(KEY, x, 2)
+    places = ng.TopK(np.empty((5, 2), np.int32), np.empty((5, 2), dtype), np.empty(5, dtype))
+    result = ng.gumbel_topk(KEY, x, 2, out=places)
+    assert result.index is places.index
+    equal(tuple(places), tuple(top))
+    g = np.empty((5, 6), dtype)
+    assert ng.gumbel(KEY, out=g) is g
+    equal(g, ng.gumbel(KEY, (5, 6), dtype=dtype))
+    gradient = np.empty_like(x)
+    assert ng.gumbel_softmax_vjp(KEY, x, x, out=gradient) is gradient
+    equal(gradient, ng.gumbel_softmax_vjp(KEY, x, x))
+
+
+def test_out_in_place():
+    x = logits(5, 3000)
+    wanted = ng.gumbel_softmax(KEY, x)
+    ng.gumbel_softmax(KEY, x, out=x)
+    equal(x, wanted)
+
+
+BAD_OUTPUTS = {
+    "dtype": (np.empty(5, np.float64), TypeError, "out must be int64 or int32, got float64"),
+    "narrow": (np.empty(5, np.int16), TypeError, "got int16"),
+    "unsigned": (np.empty(5, np.uint64), TypeError, "got uint64"),
+    "shape": (np.empty(6, np.int64), ValueError, r"out must have shape \(5,\), got \(6,\)"),
+    "axes": (np.empty((5, 1), np.int64), ValueError, r"got \(5, 1\)"),
+    "list": ([0] * 5, TypeError, "out must be"),
+    "read-only": (np.broadcast_to(np.int64(0), 5), ValueError, "read-only"),
+}
+
+
+@pytest.mark.parametrize(("out", "error", "message"), BAD_OUTPUTS.values(), ids=BAD_OUTPUTS)
+def test_wrong_out_is_refused_and_nothing_written(out, error, message):
+    before = list(out) if isinstance(out, list) else out.copy()
+    with pytest.raises(error, match=message):
+        ng.categorical(KEY, logits(5, 6), out=out)
+    equal(np.asarray(out), np.asarray(before))
+
+
+def test_out_that_overlaps():
+    x = logits(6, 6)
+    before = x.copy()
+    with pytest.raises(ValueError, match="out overlaps an input"):
+        ng.gumbel_softmax(KEY, x[:5], out=x[1:])
+    with pytest.raises(ValueError, match="out overlaps an input"):
+        ng.gumbel_softmax_vjp(KEY, x, x, out=x)
+    shared = np.zeros((5, 6), np.int64)
+    with pytest.raises(ValueError, match="out overlaps an input"):
+        ng.categorical(KEY, x[:5], cols=np.abs(shared), rows=shared[:, 0], out=shared[:, 1:2].T[0, ::-1])
+    equal(x, before)
+    row = np.lib.stride_tricks.as_strided(np.empty(1, np.int64), (5,), (0,))
+    with pytest.raises(ValueError, match="share memory"):
+        ng.categorical(KEY, x[:5], out=row)
+
+
+def test_out_of_topk():
+    x = logits(5, 6)
+    good = ng.gumbel_topk(KEY, x, 2)
+    for place, wrong, error in ((0, np.empty((5, 2)), TypeError), (1, np.empty((5, 3)), ValueError), (2, np.empty(4), ValueError)):
+        places = [np.zeros_like(part) for part in good]
+        places[place] = wrong
+        with pytest.raises(error, match=r"out\.(index|score|threshold) must"):
+            ng.gumbel_topk(KEY, x, 2, out=tuple(places))
+        assert all((part == 0).all() for i, part in enumerate(places) if i != place)
+    with pytest.raises(TypeError, match="out must be a TopK or a tuple of 3 arrays"):
+        ng.gumbel_topk(KEY, x, 2, out=good.index)
+
+
+# --- rows, cols, step, n -------------------------------------------------------------------------------------------------
+
+
+BAD_ADDRESSES = {
+    "rows float": ({"rows": np.zeros(3)}, TypeError, "rows must be integers, got float64"),
+    "rows shape": ({"rows": np.zeros(4, int)}, ValueError, r"rows must hold one id a row, shape \(3,\), got shape \(4,\)"),
+    "rows bool": ({"rows": np.zeros(3, bool)}, TypeError, "rows must be integers, got bool"),
+    "cols float": ({"cols": np.zeros(4)}, TypeError, "cols must be integers"),
+    "cols shape": ({"cols": np.zeros(3, int)}, ValueError, r"one id a column, shape \(4,\), or one a cell, shape \(3, 4\)"),
+    "cols negative": ({"cols": np.array([0, 1, 2, -1])}, ValueError, r"column ids must be from 0 to 2\^35 - 17, got values from -1"),
+    "cols beyond": ({"cols": np.array([0, 1, 2, 2**35 - 16])}, ValueError, r"column ids must be"),
+    "cols huge": ({"cols": np.array([0, 1, 2, 2**64 - 1], np.uint64)}, ValueError, r"column ids must be"),
+    "step negative": ({"step": -1}, ValueError, "step must be 0 or more"),
+    "step beyond": ({"step": 2**63}, ValueError, "step must be 0 or more"),
+    "last step beyond": ({"step": 2**63 - 1, "n": 2}, ValueError, "with the draws that follow"),
+    "step float": ({"step": 1.0}, TypeError, "step"),
+    "step bool": ({"step": True}, TypeError, "step must be an integer, got True"),
+    "step shape": ({"step": np.zeros(2, int)}, ValueError, r"step must be a scalar or one a row, shape \(3,\)"),
+    "steps negative": ({"step": np.array([0, -5, 0])}, ValueError, "got values from -5 to 0"),
+    "n negative": ({"n": -1}, ValueError, "n must be 0 or more, got -1"),
+    "n float": ({"n": 2.0}, TypeError, "n must be an integer"),
+}
+
+
+@pytest.mark.parametrize(("given", "error", "message"), BAD_ADDRESSES.values(), ids=BAD_ADDRESSES)
+def test_wrong_addresses(given, error, message):
+    with pytest.raises(error, match=message):
+        ng.categorical(KEY, logits(3, 4), **given)
+
+
+def test_integer_types_of_ids_do_not_matter():
+    x = logits(3, 4)
+    wanted = ng.categorical(KEY, x, rows=np.array([5, 6, 7]), cols=np.array([3, 1, 0, 9]), step=4)
+    for dtype in (np.int8, np.uint16, np.int32, np.uint64, np.dtype(">i4"), np.dtype(">i8")):
+        rows, cols = np.array([5, 6, 7], dtype), np.array([3, 1, 0, 9], dtype)
+        equal(ng.categorical(KEY, x, rows=rows, cols=cols, step=np.uint8(4)), wanted)
+        equal(ng.categorical(KEY, x, rows=rows, cols=cols, step=np.full(3, 4, dtype)), wanted)
+    equal(ng.categorical(KEY, x, rows=[5, 6, 7], cols=(3, 1, 0, 9), step=[4, 4, 4]), wanted)
+    ends = np.array([2**64 - 1, 2**63, 0], np.uint64)  # two's complement
+    equal(ng.categorical(KEY, x, rows=ends), ng.categorical(KEY, x, rows=ends.view(np.int64)))
+
+
+def test_n_adds_a_leading_axis():
+    x = logits(2, 3, 4)
+    assert ng.categorical(KEY, x, n=5).shape == (5, 2, 3)
+    assert ng.categorical(KEY, x, n=1).shape == (1, 2, 3)
+    assert ng.categorical(KEY, x, n=0).shape == (0, 2, 3)
+    assert ng.categorical(KEY, x[0, 0], n=5).shape == (5,)
+    assert ng.gumbel_softmax(KEY, x, n=5, axis=1).shape == (5, 2, 3, 4)
+    top = ng.gumbel_topk(KEY, x, 2, n=5, axis=1)
+    assert top.index.shape == top.score.shape == (5, 2, 2, 4)
+    assert top.threshold.shape == (5, 2, 4)
+    assert ng.gumbel(KEY, (2, 3), n=5).shape == (5, 2, 3)
+
+
+def test_method():
+    with pytest.raises(ValueError, match='method must be "gumbel" or "inverse_cdf"'):
+        ng.categorical(KEY, logits(2, 3), method="icdf")
+
+
+# --- the field -----------------------------------------------------------------------------------------------------------
+
+
+def test_gumbel_shapes():
+    full = ng.gumbel(KEY, (3, 4))
+    equal(ng.gumbel(KEY, 4), full[0])
+    equal(ng.gumbel(KEY, (1, 3, 4))[0], full)
+    equal(ng.gumbel(KEY, rows=[2, 0], cols=[1, 3]), full[np.ix_([2, 0], [1, 3])])
+    equal(ng.gumbel(KEY, cols=[[1, 2], [0, 3]]), [[full[0, 1], full[0, 2]], [full[1, 0], full[1, 3]]])
+    equal(ng.gumbel(KEY, (2, 4), rows=[2, 1]), full[[2, 1]])
+    assert ng.gumbel(KEY, (0, 4)).shape == (0, 4)
+    assert ng.gumbel(KEY, (4, 0)).shape == (4, 0)
+
+
+BAD_FIELDS = {
+    "no shape": ({}, TypeError, "the shape is missing"),
+    "rows only": ({"rows": [1, 2]}, TypeError, "the shape is missing"),
+    "empty shape": ({"shape": ()}, ValueError, "shape must hold one or more sizes"),
+    "negative": ({"shape": (2, -1)}, ValueError, "shape must hold"),
+    "float": ({"shape": (2.0, 3)}, TypeError, "shape must be an integer"),
+    "dtype": ({"shape": 3, "dtype": np.float16}, TypeError, "dtype must be float32 or float64, got float16"),
+    "scale": ({"shape": 3, "scale": -1.0}, ValueError, "scale must be 0 or more and finite, got -1.0"),
+    "scale NaN": ({"shape": 3, "scale": NAN}, ValueError, "scale must be"),
+    "loc": ({"shape": 3, "loc": INF}, ValueError, "loc must be finite"),
+    "rows shape": ({"shape": (2, 3), "rows": [1]}, ValueError, "rows must hold one id a row"),
+    "cols shape": ({"shape": (2, 3), "cols": [1]}, ValueError, "cols must hold one id a column"),
+    "out dtype": ({"out": np.empty(3, np.int64)}, TypeError, "out must be float32 or float64"),
+    "out shape": ({"shape": 4, "out": np.empty(3)}, ValueError, r"out must have shape \(4,\), got \(3,\)"),
+    "out scalar": ({"out": np.empty(())}, ValueError, "out must have at least one axis"),
+    "wide": ({"shape": (0, 2**35)}, ValueError, r"the field has 2\^35 - 16 columns"),
+}
+
+
+@pytest.mark.parametrize(("given", "error", "message"), BAD_FIELDS.values(), ids=BAD_FIELDS)
+def test_wrong_fields(given, error, message):
+    with pytest.raises(error, match=message):
+        ng.gumbel(KEY, **given)
+
+
+# --- keys, generator -----------------------------------------------------------------------------------------------------
+
+
+def test_the_same_key_and_step_is_the_same_noise():
+    x = logits(20, 30)
+    equal(ng.categorical(KEY, x), ng.categorical(pickle.loads(pickle.dumps(KEY)), x))
+    assert not np.array_equal(ng.gumbel(KEY, (20, 30)), ng.gumbel(KEY, (20, 30), step=1))
+    assert not np.array_equal(ng.gumbel(KEY, (20, 30)), ng.gumbel(ng.key(7, "other"), (20, 30)))
