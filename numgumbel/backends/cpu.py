@@ -6,6 +6,7 @@ far as the strides of all operands allow, without copying; what remains in front
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -187,11 +188,10 @@ def _as_pairs(
                 operand, shape + operand.shape[len(batch) :], strides + operand.strides[len(batch) :], subok=False
             )
         views.append(operand)
-    front_shape, pair = shape[:-2], shape[-2:]
-    rows = pair[0] * pair[1] if len(pair) == 2 else shape[0] if shape else 1
-    missing = (None,) * (2 - len(pair))
-    for number, place in enumerate(np.ndindex(*front_shape)):
-        yield number * rows, [v if v is None else v[place][missing] if missing else v[place] for v in views]
+    missing = (None,) * (2 - len(shape))
+    rows = math.prod(shape[-2:])
+    for number, place in enumerate(np.ndindex(*shape[:-2])):
+        yield number * rows, [view if view is None else view[(*place, *missing, ...)] for view in views]
 
 
 def _merged_axes(batch: tuple[int, ...], strides: list[tuple[int, ...]]) -> list[tuple[int, int]]:
