@@ -1,0 +1,184 @@
+"""Nanoseconds a value of the vectorised scalar loops, one thread, with the machine and its vector width beside them.
+
+    python bench/scalars.py                     prints the table
+    python bench/scalars.py --json FILE         writes it too; README's table is made from such a file by bench/readme.py
+
+Every loop works on one tile of 1024 columns that stays in the first-level cache, many tiles a call, so that the cost of the call
+does not show. Medians of 31 repetitions.
+"""
+
+import json
+import platform
+import re
+import statistics
+import time
+from datetime import date
+from pathlib import Path
+
+import click
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from numba import njit
+from numpy import float32, float64, uint32, uint64
+from rich.console import Console
+from rich.table import Table
+
+import numgumbel as ng
+from numgumbel.kernels import elementary, field, philox
+from numgumbel.kernels.cpu import noise
+from numgumbel.kernels.cpu.cells import TILE
+
+TILES, REPETITIONS = 200, 31
+ADDRESS = (uint32(1), uint32(2), uint32(4), uint32(5), uint32(6))
+
+
+@njit(nogil=True, error_model="numpy")
+def philox_words(pairs, address, tiles):
+    """Words of Philox, four a call, TILE words a tile."""
+    k0, k1, c3, r0, r1 = address
+    for tile in range(tiles):
+        base = uint32(tile * (TILE // 4))
+        for i in range(uint32(TILE // 4)):
+            w0, w1, w2, w3 = philox.philox4x32_wide(uint32(base + uint32(i)), r0, r1, c3, k0, k1)
+            at = uint64(i) * uint64(2)
+            pairs[at] = (w0 & uint64(0xFFFFFFFF)) | (w1 << uint64(32))
+            pairs[at + uint64(1)] = (w2 & uint64(0xFFFFFFFF)) | (w3 << uint64(32))
+
+
+@njit(nogil=True, error_model="numpy")
+def field_bits_f32(g, bits, address, tiles):
+    """The bits of the float32 field."""
+    for tile in range(tiles):
+        noise._bits_of_range_f32(g, bits, address, tile * TILE)
+
+
+@njit(nogil=True, error_model="numpy")
+def field_bits_f64(g, bits, address, tiles):
+    """The bits of the float64 field."""
+    for tile in range(tiles):
+        noise._bits_of_range_f64(g, bits, address, tile * TILE)
+
+
+@njit(nogil=True, error_model="numpy")
+def gumbel_f32(g, bits, address, tiles):
+    """Bits, E and G in float32, the tail included: the dense field."""
+    for tile in range(tiles):
+        noise._bits_of_range_f32(g, bits, address, tile * TILE)
+        if noise._gumbel_of_bits_f32(g, bits):
+            for j in range(g.shape[0]):
+                noise._mend_tail_f32(g, bits, address, j, tile * TILE + j)
+
+
+@njit(nogil=True, error_model="numpy")
+def gumbel_f64(g, bits, address, tiles):
+    """Bits, E and G in float64: the dense field."""
+    for tile in range(tiles):
+        noise._bits_of_range_f64(g, bits, address, tile * TILE)
+        noise._gumbel_of_bits_f64(g, bits)
+
+
+def elementwise(function, real):
+    """A loop of one scalar over a tile."""
+
+    @njit(nogil=True, error_model="numpy")
+    def run(x, y, tiles):
+        for _ in range(tiles):
+            for j in range(x.shape[0]):
+                y[j] = function(x[j])
+
+    x = np.linspace(-20, 20, TILE).astype(real)
+    return run, (np.exp(x) if "log" in function.__name__ else x, np.empty(TILE, real), TILES)
+
+
+def loops():
+    """(name, what a value is, function, arguments)."""
+    g32, g64 = np.empty(TILE, float32), np.empty(TILE, float64)
+    bits = np.zeros(2 * TILE, uint32)
+    yield "Philox4x32-10", "word", philox_words, (np.empty(TILE // 2, uint64), ADDRESS, TILES)
+    yield "field bits, float32", "category", field_bits_f32, (g32, bits, ADDRESS, TILES)
+    yield "dense G, float32", "category", gumbel_f32, (g32, bits, ADDRESS, TILES)
+    yield "field bits, float64", "category", field_bits_f64, (g64, bits, ADDRESS, TILES)
+    yield "dense G, float64", "category", gumbel_f64, (g64, bits, ADDRESS, TILES)
+    for name, real, function in (
+        ("E from bits, float32", uint32, field.exponential_f32),
+        ("G from E, float32", float32, field.gumbel_of_exponential_f32),
+        ("exp, float32", float32, elementary.exp_f32),
+        ("log, float32", float32, elementary.log_f32),
+        ("exp, float64", float64, elementary.exp_f64),
+        ("log, float64", float64, elementary.log_f64),
+    ):
+        run, arguments = elementwise(function, real)
+        if real is uint32:
+            arguments = (np.random.default_rng(0).integers(0, 2**32, TILE, uint32), np.empty(TILE, float32), TILES)
+        yield name, "value", run, arguments
+
+
+def peers():
+    """What NumPy takes for a noise value of the same kind, in the same run."""
+    rng, out = np.random.default_rng(0), np.empty(TILE, float32)
+
+    def one_value():
+        for _ in range(TILES):
+            np.log(rng.standard_exponential(out=out, dtype=float32), out=out)
+
+    yield "NumPy, log(standard_exponential), float32", "value", one_value, ()
+    yield "NumPy, Generator.gumbel, float64", "value", lambda: [rng.gumbel(size=TILE) for _ in range(TILES)], ()
+
+
+def measure(function, arguments):
+    """(median, smallest) nanoseconds a value."""
+    function(*arguments)
+    times = []
+    for _ in range(REPETITIONS):
+        start = time.perf_counter()
+        function(*arguments)
+        times.append((time.perf_counter() - start) / (TILES * TILE) * 1e9)
+    return statistics.median(times), min(times)
+
+
+def vector_bits(function):
+    """Width of the widest vector register in the machine code: 512, 256, 128, or 0 where there is none to read."""
+    if not hasattr(function, "inspect_asm"):
+        return 0
+    text = "".join(function.inspect_asm().values())
+    return next((bits for bits, name in ((512, "zmm"), (256, "ymm"), (128, "xmm")) if re.search(f"%{name}", text)), 0)
+
+
+@click.command()
+@click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures to this file.")
+def main(path):
+    """Time the scalar loops."""
+    rows = []
+    for name, unit, function, arguments in (*loops(), *peers()):
+        median, least = measure(function, arguments)
+        rows.append(
+            {"name": name, "unit": unit, "median_ns": round(median, 3), "min_ns": round(least, 3), "vector_bits": vector_bits(function)}
+        )
+    machine = {
+        "date": date.today().isoformat(),
+        "cpu": llvm.get_host_cpu_name(),
+        "processor": processor(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "numba": numba.__version__,
+        "numpy": np.__version__,
+        "numgumbel": ng.__version__,
+    }
+    table = Table("loop", "ns (median)", "ns (least)", "a", "vector bits")
+    for row in rows:
+        table.add_row(row["name"], f"{row['median_ns']:.2f}", f"{row['min_ns']:.2f}", row["unit"], str(row["vector_bits"] or ""))
+    Console().print(table)
+    if path:
+        path.write_text(json.dumps({"machine": machine, "loops": rows}, indent=1) + "\n")
+
+
+def processor():
+    """The processor's name where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()
