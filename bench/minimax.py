@@ -1,7 +1,7 @@
 """Where the polynomial coefficients of ``kernels/elementary.py`` come from.
 
-Remez exchange in 60 digits with ``mpmath``, weighted so that the relative error of the whole function is level (the absolute error where the
-name says so).
+Remez exchange in 60 digits with ``mpmath``, weighted so that the relative error of the whole function is level, or
+the absolute error where the name says so.
 Run it to print every table again: ``python bench/minimax.py``.
 """
 
@@ -30,9 +30,7 @@ def minimax(target, weight, low, high, degree, rounds=30, grid=4000):
         solution = mp.lu_solve(system, right)
         coefficients = [solution[j] for j in range(degree + 1)]
         level = abs(solution[degree + 1])
-        errors = [
-            w * (t - mp.polyval(coefficients[::-1], x)) for x, t, w in zip(points, wanted, weights, strict=True)
-        ]
+        errors = [w * (t - mp.polyval(coefficients[::-1], x)) for x, t, w in zip(points, wanted, weights, strict=True)]
         extrema = _alternating(errors, count)
         nodes = [points[i] for i in extrema]
         worst = max(abs(e) for e in errors)
@@ -59,7 +57,7 @@ def _alternating(errors, count):
 
 
 def neglog_tail(g):
-    """q in -log(1 - g) = g + g^2 q(g)."""
+    """Q in -log(1 - g) = g + g^2 q(g)."""
     return mp.mpf(1) / 2 + g / 3 if abs(g) < mp.mpf(10) ** -12 else (-mp.log1p(-g) - g) / g**2
 
 
@@ -72,7 +70,7 @@ def neglog_absolute_weight(g):
 
 
 def log1p_tail(f):
-    """p in log1p(f) = f - f^2/2 + f^3 p(f)."""
+    """P in log1p(f) = f - f^2/2 + f^3 p(f)."""
     if abs(f) < mp.mpf(10) ** -12:
         return mp.mpf(1) / 3 - f / 4
     return (mp.log1p(f) - f + f * f / 2) / f**3
@@ -83,7 +81,7 @@ def log1p_weight(f):
 
 
 def exp_tail(r):
-    """p in exp(r) = 1 + r + r^2 p(r)."""
+    """P in exp(r) = 1 + r + r^2 p(r)."""
     return mp.mpf(1) / 2 + r / 6 if abs(r) < mp.mpf(10) ** -12 else (mp.exp(r) - 1 - r) / r**2
 
 

@@ -3,8 +3,8 @@
     python bench/scalars.py                     prints the table
     python bench/scalars.py --json FILE         writes it too; README's table is made from such a file by bench/readme.py
 
-Every loop works on one tile of 1024 columns that stays in the first-level cache, many tiles a call, so that the cost of the call
-does not show. Medians of 31 repetitions.
+Every loop works on one tile of 1024 columns that stays in the first-level cache, many tiles a call, so that the cost of the
+call does not show. Medians of 31 repetitions.
 """
 
 import json
@@ -153,7 +153,13 @@ def main(path):
     for name, unit, function, arguments in (*loops(), *peers()):
         median, least = measure(function, arguments)
         rows.append(
-            {"name": name, "unit": unit, "median_ns": round(median, 3), "min_ns": round(least, 3), "vector_bits": vector_bits(function)}
+            {
+                "name": name,
+                "unit": unit,
+                "median_ns": round(median, 3),
+                "min_ns": round(least, 3),
+                "vector_bits": vector_bits(function),
+            }
         )
     machine = {
         "date": date.today().isoformat(),
@@ -167,7 +173,9 @@ def main(path):
     }
     table = Table("loop", "ns (median)", "ns (least)", "a", "vector bits")
     for row in rows:
-        table.add_row(row["name"], f"{row['median_ns']:.2f}", f"{row['min_ns']:.2f}", row["unit"], str(row["vector_bits"] or ""))
+        table.add_row(
+            row["name"], f"{row['median_ns']:.2f}", f"{row['min_ns']:.2f}", row["unit"], str(row["vector_bits"] or "")
+        )
     Console().print(table)
     if path:
         path.write_text(json.dumps({"machine": machine, "loops": rows}, indent=1) + "\n")

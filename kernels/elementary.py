@@ -9,10 +9,9 @@ The coefficients are minimax polynomials made by ``bench/minimax.py``. The error
 float64 libm (float32: every float for log and exp) or mpmath (float64: 20,000 points and the edges); the tests print them.
 """
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-from numpy import float32, float64, int32, int64, uint32, uint64
+from numpy import float32, float64, int32, int64, uint64
 
 from .jit import scalar
 
@@ -289,4 +288,3 @@ def mulhi64(a, b):
     middle = a1 * b0 + ((a0 * b0) >> uint64(32))
     cross = a0 * b1 + (middle & mask)
     return a1 * b1 + (middle >> uint64(32)) + (cross >> uint64(32))
-

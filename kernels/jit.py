@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import llvmlite
 import numba
@@ -175,5 +176,5 @@ class _HashedFolder(_CacheLocator):
 
 
 class _KernelCache(FunctionCache):
-    class _impl_class(FunctionCache._impl_class):  # noqa: N801 (Numba's name)
-        _locator_classes = [_HashedFolder]
+    class _impl_class(FunctionCache._impl_class):
+        _locator_classes: ClassVar = [_HashedFolder]

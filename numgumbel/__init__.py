@@ -11,9 +11,9 @@ around it, on chunking, threads or the machine, and no noise is ever stored.
 
 from . import distribution
 from .generator import Generator, default_rng
+from .ids import row_ids
 from .keys import Key, fold, key
 from .ops import TopK, categorical, gumbel, gumbel_softmax, gumbel_softmax_vjp, gumbel_topk
-from .ids import row_ids
 
 __version__ = "0.1.0"
 

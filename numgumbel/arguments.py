@@ -270,7 +270,9 @@ def temperature_array(temperature: Any, name: str, batch: tuple[int, ...], famil
     return array
 
 
-def output(out: Any, name: str, shape: tuple[int, ...], dtypes: tuple[Any, ...], family: Family, inputs: Any = ()) -> np.ndarray:
+def output(
+    out: Any, name: str, shape: tuple[int, ...], dtypes: tuple[Any, ...], family: Family, inputs: Any = ()
+) -> np.ndarray:
     """A new array of the first dtype, or the caller's `out` after its dtype, shape and overlap with inputs are checked."""
     if out is None:
         return np.empty(shape, dtypes[0])

@@ -99,7 +99,8 @@ def operation(name: str, backend: str) -> Callable[..., Any]:
 def _is_numpy(kind: type) -> bool:
     if issubclass(kind, np.ma.MaskedArray):
         raise TypeError(
-            "a numpy masked array is not taken, its mask would be lost: pass array.filled(-np.inf), or array.data with mask=~array.mask"
+            "a numpy masked array is not taken, its mask would be lost: pass array.filled(-np.inf), or array.data with "
+            "mask=~array.mask"
         )
     return issubclass(kind, (np.ndarray, np.generic))
 

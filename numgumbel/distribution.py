@@ -16,35 +16,14 @@ import numpy as np
 from numba import types, vectorize
 from numba.extending import overload
 
-from .kernels.elementary import exp_f64, fma, log_f64
-from .kernels.jit import scalar
+from .kernels import distribution as scalars
 
 __all__ = ["cdf", "pdf", "ppf"]
 
 
-@scalar
-def _pdf(x, loc, scale):
-    z = (np.float64(x) - np.float64(loc)) / np.float64(scale)
-    density = exp_f64(-(z + exp_f64(-z))) / np.float64(scale)
-    density = 0.0 if z == -np.inf else density  # exp(-z) is +inf there, and z + inf is NaN
-    return density if scale > 0.0 else np.nan
-
-
-@scalar
-def _cdf(x, loc, scale):
-    z = (np.float64(x) - np.float64(loc)) / np.float64(scale)
-    return exp_f64(-exp_f64(-z)) if scale > 0.0 else np.nan
-
-
-@scalar
-def _ppf(q, loc, scale):
-    standard = -log_f64(-log_f64(np.float64(q)))
-    return fma(standard, np.float64(scale), np.float64(loc)) if scale > 0.0 else np.nan
-
-
-_pdf_of_arrays = vectorize(lambda x, loc, scale: _pdf(x, loc, scale))
-_cdf_of_arrays = vectorize(lambda x, loc, scale: _cdf(x, loc, scale))
-_ppf_of_arrays = vectorize(lambda q, loc, scale: _ppf(q, loc, scale))
+_pdf_of_arrays = vectorize(lambda x, loc, scale: scalars.pdf(x, loc, scale))
+_cdf_of_arrays = vectorize(lambda x, loc, scale: scalars.cdf(x, loc, scale))
+_ppf_of_arrays = vectorize(lambda q, loc, scale: scalars.ppf(q, loc, scale))
 
 
 def pdf(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
@@ -118,19 +97,28 @@ def ppf(q: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
 
 
 def _inside_njit(function: Any, of_numbers: Any, of_arrays: Any) -> None:
+    """Make a function of this module callable in compiled code, with the same defaults."""
+
     @overload(function, jit_options={"error_model": "numpy"})
-    def choose(x, loc=0.0, scale=1.0):
-        if any(isinstance(argument, types.Array) for argument in (x, loc, scale)):
-            return lambda x, loc=0.0, scale=1.0: of_arrays(x, loc, scale)
-        return lambda x, loc=0.0, scale=1.0: of_numbers(x, loc, scale)
+    def _choose(x, loc=0.0, scale=1.0):  # type: ignore  # an overload's signature is its implementation's
+        chosen = of_arrays if any(isinstance(a, types.Array) for a in (x, loc, scale)) else of_numbers
 
+        def call(x, loc=0.0, scale=1.0):  # type: ignore
+            return chosen(x, loc, scale)
 
-_inside_njit(pdf, _pdf, _pdf_of_arrays)
-_inside_njit(cdf, _cdf, _cdf_of_arrays)
+        return call
 
 
 @overload(ppf, jit_options={"error_model": "numpy"})
-def _ppf_inside_njit(q, loc=0.0, scale=1.0):
-    if any(isinstance(argument, types.Array) for argument in (q, loc, scale)):
-        return lambda q, loc=0.0, scale=1.0: _ppf_of_arrays(q, loc, scale)
-    return lambda q, loc=0.0, scale=1.0: _ppf(q, loc, scale)
+def _ppf_inside_njit(q, loc=0.0, scale=1.0):  # type: ignore
+    # Apart from the others because an overload repeats its function's argument names.
+    chosen = _ppf_of_arrays if any(isinstance(a, types.Array) for a in (q, loc, scale)) else scalars.ppf
+
+    def call(q, loc=0.0, scale=1.0):  # type: ignore
+        return chosen(q, loc, scale)
+
+    return call
+
+
+_inside_njit(pdf, scalars.pdf, _pdf_of_arrays)
+_inside_njit(cdf, scalars.cdf, _cdf_of_arrays)

@@ -8,9 +8,9 @@ from typing import Any
 
 from . import ops
 from .arguments import STEP_END, check_key, draws_of, integer
+from .kernels.field import FOLD_SPLIT
 from .keys import Key, KeyPart, fold
 from .keys import key as make_key
-from .kernels.field import FOLD_SPLIT
 
 __all__ = ["Generator", "default_rng"]
 
@@ -97,7 +97,9 @@ class Generator:
     def _take(self, options: dict[str, Any]) -> int:
         """Reserve the steps of one call."""
         if "step" in options:
-            raise TypeError("a Generator counts the steps itself; call the function of the same name with rng.key to choose one")
+            raise TypeError(
+                "a Generator counts the steps itself; call the function of the same name with rng.key to choose one"
+            )
         count = draws_of(options.get("n"))
         with self._lock:
             step = self._step

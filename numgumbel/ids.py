@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .keys import key
 from .kernels.cpu.row_ids import TAG_BYTES, TAG_TEXT, fold_bytes, fold_integers
+from .keys import key
 
 __all__ = ["row_ids"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
-from typing import Union
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from .kernels.cpu.row_ids import fold_key
 
 __all__ = ["Key", "fold", "key"]
 
-KeyPart = Union[int, str]
+KeyPart: TypeAlias = "int | str"
 
 _PERSON = b"numgumbel.v1"
 
@@ -29,7 +29,9 @@ class Key:
 
     def __init__(self, value: int) -> None:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"Key takes the 64-bit int that int(key) gave, got {type(value).__name__}; numgumbel.key makes keys")
+            raise TypeError(
+                f"Key takes the 64-bit int that int(key) gave, got {type(value).__name__}; numgumbel.key makes keys"
+            )
         if not 0 <= value < 1 << 64:
             raise ValueError(f"Key takes an int from 0 to 2^64 - 1, got {value}")
         object.__setattr__(self, "_value", value)

@@ -10,6 +10,7 @@ import numpy as np
 from . import arguments as check
 from .arguments import Request
 from .dispatch import family_of, host_view, operation
+from .kernels.field import COLUMN_END
 
 __all__ = ["TopK", "categorical", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk"]
 
@@ -417,7 +418,7 @@ def gumbel(
         raise ValueError(f"loc must be finite, got {loc}")
     if not (math.isfinite(scale) and scale >= 0):
         raise ValueError(f"scale must be 0 or more and finite, got {scale}")
-    if columns > check.COLUMN_END:
+    if columns > COLUMN_END:
         raise ValueError(f"the field has 2^35 - 16 columns, got {columns}")
     request = Request(
         family=family,

@@ -47,7 +47,16 @@ GOLDEN_KEYS = json.loads((Path(__file__).parent / "golden.json").read_text())["k
 
 
 def test_parts_are_told_apart():
-    keys = [ng.key(1), ng.key("1"), ng.key(1, 0), ng.key(1, 0, 0), ng.key("a", "b"), ng.key("ab"), ng.key("a", ""), ng.key("", "a")]
+    keys = [
+        ng.key(1),
+        ng.key("1"),
+        ng.key(1, 0),
+        ng.key(1, 0, 0),
+        ng.key("a", "b"),
+        ng.key("ab"),
+        ng.key("a", ""),
+        ng.key("", "a"),
+    ]
     keys += [ng.key(12, 3), ng.key(1, 23), ng.key("1;"), ng.key("i1;"), ng.key(-1), ng.key(2**64 + 1), ng.key(2**200)]
     assert len(set(keys)) == len(keys)
     assert ng.key(np.int64(5), np.uint8(3)) == ng.key(5, 3)
@@ -103,7 +112,13 @@ def test_steps_beyond_2_to_30_fold_the_key():
 def test_generator_counts_steps():
     rng, x = ng.default_rng(1, "test"), np.zeros((4, 9))
     assert rng.key == ng.key(1, "test")
-    draws = [rng.categorical(x), rng.categorical(x, n=3), rng.gumbel_softmax(x, tau=0.5), rng.gumbel_topk(x, 2), rng.gumbel((4, 9))]
+    draws = [
+        rng.categorical(x),
+        rng.categorical(x, n=3),
+        rng.gumbel_softmax(x, tau=0.5),
+        rng.gumbel_topk(x, 2),
+        rng.gumbel((4, 9)),
+    ]
     assert rng.step == 7
     np.testing.assert_array_equal(draws[0], ng.categorical(rng.key, x, step=0))
     np.testing.assert_array_equal(draws[1], ng.categorical(rng.key, x, step=1, n=3))
@@ -300,7 +315,19 @@ def test_kernels_import_neither_face_nor_array_libraries():
 
 def test_import_is_light():
     """No array library, no command line, no CUDA at import."""
-    heavy = ["torch", "jax", "cupy", "dask", "pandas", "scipy", "numba.cuda", "click", "rich", "numgumbel.cli", "numgumbel.backends"]
+    heavy = [
+        "torch",
+        "jax",
+        "cupy",
+        "dask",
+        "pandas",
+        "scipy",
+        "numba.cuda",
+        "click",
+        "rich",
+        "numgumbel.cli",
+        "numgumbel.backends",
+    ]
     code = f"import sys, numgumbel; sys.exit(','.join(n for n in {heavy} if n in sys.modules) or 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

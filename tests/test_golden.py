@@ -1,4 +1,4 @@
-"""Golden values: version 1 of the field, written down once by make_golden.py. A difference is a change of every sample drawn."""
+"""Golden values: version 1 of the field, written down once by make_golden.py. A difference changes every sample drawn."""
 
 import json
 

@@ -1,5 +1,7 @@
 """The gradient of relaxed samples against finite differences, the closed form, and the limits in tau."""
 
+from itertools import pairwise
+
 import dense
 import numpy as np
 import pytest
@@ -98,7 +100,7 @@ def test_as_tau_falls_the_sample_tends_to_the_argmax_of_the_same_field(dtype):
     x = np.random.default_rng(0).normal(size=(200, 30)).astype(dtype)
     onehot = np.eye(30, dtype=dtype)[ng.categorical(KEY, x)]
     distances = [np.abs(ng.gumbel_softmax(KEY, x, tau=tau) - onehot).mean() for tau in (10, 1, 0.1, 0.01, 1e-3, 1e-6)]
-    assert all(later < earlier for earlier, later in zip(distances, distances[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(distances))
     assert distances[-1] < 1e-6
     uniform = np.abs(ng.gumbel_softmax(KEY, x, tau=1e6) - 1 / 30).max()
     assert uniform < 1e-5

@@ -26,7 +26,11 @@ def batches(draw, min_rows=1):
     x[rng.random(x.shape) < draw(st.sampled_from([0, 0.3]))] = -np.inf
     x[np.arange(rows), rng.integers(columns, size=rows)] = 0
     row_ids = np.array(draw(st.lists(ids, min_size=rows, max_size=rows, unique=True)), np.int64)
-    col_ids = rng.choice(draw(st.sampled_from([columns, 10 * columns, 2**35 - 16])), columns, replace=False) if columns < 1000 else None
+    col_ids = (
+        rng.choice(draw(st.sampled_from([columns, 10 * columns, 2**35 - 16])), columns, replace=False)
+        if columns < 1000
+        else None
+    )
     return x, row_ids, np.arange(columns) if col_ids is None else col_ids
 
 
@@ -39,7 +43,9 @@ def everything(key, x, **given):
         ng.categorical(key, x, method="inverse_cdf", **given),
         ng.gumbel_softmax(key, x, **given),
         ng.gumbel_softmax(key, x, hard=True, **given),
-        ng.gumbel_softmax_vjp(key, x, np.cos(np.arange(x.size)).reshape(x.shape)[:1].repeat(len(x), 0).astype(x.dtype), **given),
+        ng.gumbel_softmax_vjp(
+            key, x, np.cos(np.arange(x.size)).reshape(x.shape)[:1].repeat(len(x), 0).astype(x.dtype), **given
+        ),
         *top,
     )
 

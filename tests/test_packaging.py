@@ -1,4 +1,4 @@
-"""Distribution files: what sdist and wheel hold, and that an installed wheel works from elsewhere and from the checkout's root."""
+"""Distribution files: what sdist and wheel hold, and that an installed wheel works from anywhere."""
 
 import os
 import subprocess

@@ -82,7 +82,7 @@ def test_mask_dtypes_and_broadcasting(sample, dtype):
     equal(sample(x, mask=np.array([1, 0, 1, 1]).astype(dtype)), wanted)
     equal(sample(x, mask=[True, False, True, True]), wanted)
     equal(sample(x, mask=np.ones((3, 1)).astype(dtype)), sample(x))
-    if dtype != bool:
+    if dtype is not bool:
         equal(sample(x, mask=np.array([-1, 0, 2, 1]).astype(dtype)), wanted)
 
 
@@ -560,7 +560,11 @@ def test_out_that_overlaps():
 def test_out_of_topk():
     x = logits(5, 6)
     good = ng.gumbel_topk(KEY, x, 2)
-    for place, wrong, error in ((0, np.empty((5, 2)), TypeError), (1, np.empty((5, 3)), ValueError), (2, np.empty(4), ValueError)):
+    for place, wrong, error in (
+        (0, np.empty((5, 2)), TypeError),
+        (1, np.empty((5, 3)), ValueError),
+        (2, np.empty(4), ValueError),
+    ):
         places = [np.zeros_like(part) for part in good]
         places[place] = wrong
         with pytest.raises(error, match=r"out\.(index|score|threshold) must"):
@@ -579,7 +583,11 @@ BAD_ADDRESSES = {
     "rows bool": ({"rows": np.zeros(3, bool)}, TypeError, "rows must be integers, got bool"),
     "cols float": ({"cols": np.zeros(4)}, TypeError, "cols must be integers"),
     "cols shape": ({"cols": np.zeros(3, int)}, ValueError, r"one id a column, shape \(4,\), or one a cell, shape \(3, 4\)"),
-    "cols negative": ({"cols": np.array([0, 1, 2, -1])}, ValueError, r"column ids must be from 0 to 2\^35 - 17, got values from -1"),
+    "cols negative": (
+        {"cols": np.array([0, 1, 2, -1])},
+        ValueError,
+        r"column ids must be from 0 to 2\^35 - 17, got values from -1",
+    ),
     "cols beyond": ({"cols": np.array([0, 1, 2, 2**35 - 16])}, ValueError, r"column ids must be"),
     "cols huge": ({"cols": np.array([0, 1, 2, 2**64 - 1], np.uint64)}, ValueError, r"column ids must be"),
     "step negative": ({"step": -1}, ValueError, "step must be 0 or more"),

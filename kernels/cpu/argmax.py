@@ -1,7 +1,7 @@
 """Categorical samples by Gumbel-max: the index of the largest logit / T + G of each row.
 
-P(index = i) = exp(l_i / T) / sum_j exp(l_j / T) for independent standard Gumbel G (Gumbel, Statistical Theory of Extreme Values,
-1954; Maddison, Tarlow, Minka, "A* Sampling", NeurIPS 2014, arXiv:1411.0030).
+P(index = i) = exp(l_i / T) / sum_j exp(l_j / T) for independent standard Gumbel G (Gumbel, Statistical Theory of Extreme
+Values, 1954; Maddison, Tarlow, Minka, "A* Sampling", NeurIPS 2014, arXiv:1411.0030).
 """
 
 import numpy as np

@@ -7,7 +7,7 @@ evaluated afterwards, one column at a time.
 
 import numpy as np
 from numba import types
-from numpy import float32, float64, int64, uint32, uint64
+from numpy import int64, uint32, uint64
 
 from ..elementary import fma
 from ..field import (

@@ -23,9 +23,7 @@ def fold_integers(values, k0, k1):
 
 
 @row_kernel(
-    lambda _: types.void(
-        view(types.uint8, 1), view(types.int64, 1), types.uint32, sink(types.uint32, 1), sink(types.uint32, 1)
-    )
+    lambda _: types.void(view(types.uint8, 1), view(types.int64, 1), types.uint32, sink(types.uint32, 1), sink(types.uint32, 1))
 )
 def fold_bytes(data, offsets, tag, k0, k1):
     """Fold data[offsets[i] : offsets[i + 1]] into (k0, k1)[i], 8 bytes at a time, little-endian, then its length.

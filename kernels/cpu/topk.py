@@ -56,9 +56,7 @@ def sift_up(scores, indices, at):
         sink(types.int64, 3), sink(real, 3), sink(real, 2), sink(types.int64, 1),
     )
 )  # fmt: skip
-def topk_rows(
-    k0, k1, draw, step, rows, cols, cells, mask, flags, temperature, first, last, index, score, threshold, invalid
-):
+def topk_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, temperature, first, last, index, score, threshold, invalid):
     """The k largest scores of rows first .. last, largest first, and the next one.
 
     A heap of k + 1 entries with the worst at its root; a tile whose maximum does not beat the root is passed over. Sorting the

@@ -1,7 +1,7 @@
 """CPU driver: lays requests out as rows, makes output arrays' views and runs the row kernels over them.
 
-Kernels take every per-row and per-cell argument as a view with two batch axes (outer, inner). Batches of more axes are merged as
-far as the strides of all operands allow, without copying; what remains in front is looped over here.
+Kernels take every per-row and per-cell argument as a view with two batch axes (outer, inner). Batches of more axes are merged
+as far as the strides of all operands allow, without copying; what remains in front is looped over here.
 """
 
 from __future__ import annotations
