@@ -53,7 +53,7 @@ def row_ids(*columns: Any) -> np.ndarray:
     """
     if not columns:
         raise TypeError("row_ids takes one or more columns, got none")
-    arrays = [np.asarray(values) for values in columns]
+    arrays = [_as_array(values) for values in columns]
     shapes = {array.shape for array in arrays if array.ndim}
     if len(shapes) > 1:
         raise ValueError(f"columns must have one shape, got {', '.join(str(array.shape) for array in arrays)}")
@@ -62,6 +62,8 @@ def row_ids(*columns: Any) -> np.ndarray:
     low, high = (np.full(size, word, np.uint32) for word in key("row_ids").words)
     for number, array in enumerate(arrays):
         flat = np.broadcast_to(array, shape).reshape(-1)
+        if size == 0:
+            continue
         if _holds_integers(flat):
             fold_integers[None](_as_uint64(flat), low, high)
         else:
@@ -72,10 +74,17 @@ def row_ids(*columns: Any) -> np.ndarray:
     return ((high.astype(np.uint64) << np.uint64(32)) | low).view(np.int64).reshape(shape)
 
 
+def _as_array(values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype.kind in "SU" and not isinstance(values, (np.ndarray, np.generic)):
+        return np.array(values, object)  # NumPy's own text and bytes drop NULs at the end
+    return array
+
+
 def _holds_integers(flat: np.ndarray) -> bool:
     if flat.dtype.kind in "iu":
         return True
-    return flat.dtype.kind == "O" and flat.size > 0 and all(type(value) is int for value in flat)
+    return flat.dtype.kind == "O" and all(type(value) is int for value in flat)
 
 
 def _as_uint64(flat: np.ndarray) -> np.ndarray:

@@ -1,0 +1,93 @@
+"""The field in plain NumPy and Python integers, from its definition alone: nothing of the package is imported here.
+
+Floating-point values are float64 (float128 inside where the platform has it) and good to a few float64 ulp, far below the
+float32 field's own error.
+"""
+
+import hashlib
+
+import numpy as np
+
+M0, M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+W0, W1 = 0x9E3779B9, 0xBB67AE85
+LOW, THIRTY_TWO = np.uint64(0xFFFFFFFF), np.uint64(32)
+COUNTER_FOLD, COUNTER_UNIFORM = 0xFFFFFFFE, 0xFFFFFFFF
+
+
+def philox4x32(c0, c1, c2, c3, k0, k1):
+    """Philox4x32-10 on arrays (or numbers) of 32-bit words, broadcast; four uint32 arrays."""
+    c0, c1, c2, c3 = (np.asarray(c).astype(np.uint64) & LOW for c in (c0, c1, c2, c3))
+    for number in range(10):
+        key0, key1 = np.uint64((int(k0) + number * W0) % 2**32), np.uint64((int(k1) + number * W1) % 2**32)
+        p0, p1 = c0 * M0, c2 * M1
+        c0, c1, c2, c3 = (p1 >> THIRTY_TWO) ^ c1 ^ key0, p1 & LOW, (p0 >> THIRTY_TWO) ^ c3 ^ key1, p0 & LOW
+    return tuple(c.astype(np.uint32) for c in np.broadcast_arrays(c0, c1, c2, c3))
+
+
+def key_words(seed, *stream):
+    """(k0, k1) of a seed and stream."""
+    data = b""
+    for part in (seed, *stream):
+        if isinstance(part, str):
+            data += b"s" + str(len(part.encode())).encode() + b":" + part.encode()
+        else:
+            data += b"i" + str(part).encode() + b";"
+    digest = hashlib.blake2b(data, digest_size=8, person=b"numgumbel.v1").digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+
+
+def fold(words, x, tag):
+    """New key words from words, a 64-bit number and a tag."""
+    w0, w1, _, _ = philox4x32(COUNTER_FOLD, x % 2**32, x >> 32, tag, *words)
+    return int(w0), int(w1)
+
+
+def _address(words, step, rows):
+    """(key words, c3 of domain 0, row low, row high) for one step and an array of rows."""
+    if step >> 30:
+        words = fold(words, step >> 30, 1)
+    rows = np.asarray(rows, np.int64).view(np.uint64)
+    return words, (step % 2**30) << 2, rows & LOW, rows >> THIRTY_TWO
+
+
+def _half(h, words):
+    word = np.choose(h >> 1, words).astype(np.uint64)
+    return (word >> (np.uint64(16) * (h & 1).astype(np.uint64))) & np.uint64(0xFFFF)
+
+
+def bits(words, step, rows, cols):
+    """(b32, tail) as uint64 arrays for one step (int), rows and columns broadcast together."""
+    rows, cols = np.broadcast_arrays(np.asarray(rows, np.int64), np.asarray(cols, np.int64))
+    words, c3, r0, r1 = _address(words, step, rows.copy())
+    c0, h = cols >> 3, cols & 7
+    coarse = _half(h, philox4x32(c0, r0, r1, c3, *words))
+    fine = _half(h, philox4x32(c0, r0, r1, c3 | 1, *words))
+    low, high = (np.choose(h & 3, philox4x32(c0, r0, r1, c3 | domain, *words)) for domain in (2, 3))
+    return coarse << np.uint64(16) | fine, np.where(h < 4, low, high).astype(np.uint64)
+
+
+def exponential_of_bits(b32, tail, dtype):
+    """E of the field of one precision from its bits."""
+    b32, tail = np.asarray(b32, np.uint64), np.asarray(tail, np.uint64)
+    wide = np.longdouble
+    b, t = b32.astype(wide), tail.astype(wide)
+    with np.errstate(divide="ignore"):  # the side that is not chosen
+        if np.dtype(dtype) == np.float64:
+            v = (b * 2**32 + t + wide(0.5)) * wide(2.0**-64)
+            u = ((2**32 - 1 - b) * 2**32 + (2**32 - 1 - t) + wide(0.5)) * wide(2.0**-64)
+        else:
+            v = np.where(b32 < 256, (b * 2**32 + t + wide(0.5)) * wide(2.0**-64), (b + wide(0.5)) * wide(2.0**-32))
+            u = (2**32 - b - wide(0.5)) * wide(2.0**-32)
+        return np.where(b32 < 2**31, -np.log1p(-v), -np.log(u)).astype(np.float64)
+
+
+def gumbel(words, step, rows, cols, dtype):
+    """G as float64, of the float32 or the float64 field."""
+    return -np.log(exponential_of_bits(*bits(words, step, rows, cols), dtype))
+
+
+def uniform_bits(words, step, row):
+    """64 bits of the uniform of one row, as a Python integer."""
+    words, c3, r0, r1 = _address(words, step, np.asarray(row))
+    w0, w1, _, _ = philox4x32(COUNTER_UNIFORM, r0, r1, c3, *words)
+    return int(w1) << 32 | int(w0)
