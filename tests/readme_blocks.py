@@ -1,0 +1,21 @@
+"""The code blocks of the README, for the tests and for the script that runs its commands: ``python tests/readme_blocks.py setup``."""
+
+import re
+import sys
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def shell(name):
+    """The commands under the comment ``<!-- name -->``."""
+    return re.search(rf"<!-- {name} -->\n```sh\n(.*?)```", README.read_text(), re.S).group(1)
+
+
+def blocks():
+    """(language, text) of every fenced block."""
+    return re.findall(r"```(\w*)\n(.*?)```", README.read_text(), re.S)
+
+
+if __name__ == "__main__":
+    print(shell(sys.argv[1]), end="")

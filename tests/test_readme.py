@@ -1,0 +1,91 @@
+"""Every code block of the README is run: Python as doctests, commands in a shell, set-up and test commands by the CI script."""
+
+import doctest
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import readme_blocks
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_block_is_known():
+    """A new block must be a doctest or one of the named commands."""
+    for language, text in readme_blocks.blocks():
+        if language == "python":
+            assert ">>> " in text
+        else:
+            assert language == "sh"
+            assert text in {readme_blocks.shell(name) for name in ("setup", "job", "tests")}
+
+
+def test_python_blocks():
+    """All of them in order, in one namespace."""
+    text = "\n".join(block for language, block in readme_blocks.blocks() if language == "python")
+    test = doctest.DocTestParser().get_doctest(text, {}, "README.md", "README.md", 0)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner.run(test)
+    assert runner.summarize().failed == 0
+
+
+def test_main_job(tmp_path):
+    """The command as written, with this environment standing in for .venv."""
+    numgumbel = shutil.which("numgumbel", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    assert numgumbel, "the console script is missing: pip install -e ."
+    command = readme_blocks.shell("job").replace(".venv/bin/numgumbel", numgumbel)
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    for mode in ("air", "train", "bus", "car"):
+        assert mode in done.stdout
+
+
+def test_test_command_is_pytest():
+    assert readme_blocks.shell("tests").strip() == ".venv/bin/python -m pytest"
+
+
+def test_links_lead_somewhere():
+    text = readme_blocks.README.read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_figures_come_from_the_newest_results():
+    """The table between the marks is what bench/readme.py makes of the newest JSON."""
+    sys.path.insert(0, str(ROOT / "bench"))
+    try:
+        import readme
+    finally:
+        sys.path.pop(0)
+    source = readme.newest("scalars")
+    table = readme.scalar_table(json.loads(source.read_text()), source.relative_to(ROOT).as_posix())
+    assert f"<!-- scalars -->\n{table}<!-- /scalars -->" in readme_blocks.README.read_text()
+
+
+def test_docstrings():
+    """Every example in a docstring of the package."""
+    import numgumbel
+    from numgumbel import distribution, generator, ids, keys, ops
+
+    for module in (numgumbel, distribution, generator, ids, keys, ops):
+        result = doctest.testmod(module)
+        assert result.failed == 0, module
+        assert result.attempted > 0, module
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["categorical", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk", "key", "fold", "row_ids", "default_rng"],
+)
+def test_docstrings_are_complete(name):
+    """Public functions state parameters, results, errors and an example."""
+    import numgumbel
+
+    text = getattr(numgumbel, name).__doc__
+    for section in ("Parameters", "Returns", "Raises", "Examples"):
+        assert f"    {section}\n    {'-' * len(section)}" in text, section
