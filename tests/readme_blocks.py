@@ -1,4 +1,7 @@
-"""The code blocks of the README, for the tests and for the script that runs its commands: ``python tests/readme_blocks.py setup``."""
+"""The code blocks of the README, for the tests and for the script that runs its commands.
+
+``python tests/readme_blocks.py setup`` prints the commands under that name.
+"""
 
 import re
 import sys
