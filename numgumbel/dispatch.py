@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Family", "family_of", "host_view", "operation", "register"]
+__all__ = ["Family", "backends", "families", "family_of", "host_view", "operation", "register"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,16 @@ def register(family: Family) -> None:
     """Add an array family. Families registered later are asked first."""
     _families.insert(0, family)
     _by_type.clear()
+
+
+def families() -> list[str]:
+    """Names of the registered array families."""
+    return [family.name for family in _families]
+
+
+def backends() -> list[str]:
+    """Names of the backends."""
+    return list(_BACKENDS)
 
 
 def family_of(array: object, name: str) -> Family:

@@ -1,0 +1,355 @@
+"""Logits, masks and results in .npy and .csv files, read and written in blocks of rows.
+
+A file is looked over once when it is opened (shape, header, row ids), so that whatever is wrong with its form is said before
+anything is computed. A block is a copy; nothing stays mapped, so that memory does not grow with the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .ids import row_ids
+
+__all__ = [
+    "Block",
+    "CsvResult",
+    "CsvRows",
+    "FileError",
+    "NpyResult",
+    "NpyRows",
+    "mask_blocks",
+    "open_mask",
+    "open_rows",
+    "result_file",
+]
+
+
+class FileError(Exception):
+    """Something is wrong with a file; the message is one line that says where."""
+
+
+@dataclass
+class Block:
+    """Some rows of an input: float array (rows, columns), the position of the first, and ids where the file has any."""
+
+    start: int
+    values: np.ndarray
+    ids: np.ndarray | None = None
+
+
+class NpyRows:
+    """Rows of a .npy file: two axes, or one axis as a single row."""
+
+    names: list[str] | None = None
+
+    def __init__(self, path: Path, kinds: str, wanted: str) -> None:
+        self.path = path
+        array = self._mapped()
+        if array.dtype.hasobject or array.dtype.kind not in kinds:
+            raise FileError(f"{path}: the array must be {wanted}, got {array.dtype}")
+        if array.ndim not in (1, 2):
+            raise FileError(f"{path}: the array must have two axes (rows, categories) or one, got shape {array.shape}")
+        self.dtype = array.dtype
+        self._flat = array.ndim == 1
+        self.rows, self.columns = (1, array.shape[0]) if self._flat else array.shape
+        if self.columns == 0:
+            raise FileError(f"{path}: no categories, the array has shape {array.shape}")
+
+    def _mapped(self) -> np.ndarray:
+        try:
+            return np.load(self.path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError) as problem:
+            reason = str(problem).splitlines()[0] if str(problem) else "it is empty"
+            raise FileError(f"{self.path}: not a .npy file that can be read: {reason}") from None
+
+    def blocks(self, size: int) -> Iterator[Block]:
+        """Blocks of at most `size` rows."""
+        for start in range(0, self.rows, size):
+            array = self._mapped()
+            array = array[None] if self._flat else array
+            yield Block(start, np.array(array[start : start + size], order="C"))
+
+    def place(self, row: int, column: int | None = None) -> str:
+        """Where a cell is, for a message."""
+        return f"{self.path}: row {row}" + ("" if column is None else f", column {column}")
+
+
+@dataclass
+class CsvRows:
+    """Rows of a .csv file; a first line with anything but numbers in it is a header.
+
+    Attributes
+    ----------
+    names : list of str or None
+        Names of the categories, from the header.
+    id_name : str or None
+        The column that holds row ids.
+    """
+
+    path: Path
+    wanted_id: str | None = None
+    names: list[str] | None = field(init=False, default=None)
+    id_name: str | None = field(init=False, default=None)
+    dtype: np.dtype[Any] = field(init=False, default_factory=lambda: np.dtype(np.float64))
+    rows: int = field(init=False, default=0)
+    columns: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self._id_at: int | None = None
+        self._ids_are_integers = True
+        lines = self._lines()
+        first = next(lines, None)
+        if first is None:
+            raise FileError(f"{self.path}: the file is empty")
+        number, cells = first
+        self._width = len(cells)
+        self._header = any(not _is_number(cell) for cell in cells)
+        if self._header:
+            self._read_header([cell.strip() for cell in cells], number)
+        elif self.wanted_id is not None:
+            raise FileError(
+                f"{self.path}: line {number} holds numbers only, so there is no header with a column {self.wanted_id!r}"
+            )
+        self.columns = self._width - (self._id_at is not None)
+        if self.columns == 0:
+            raise FileError(f"{self.path}: no categories, line {number} has the id column only")
+        for _line, cells in self._data():
+            self.rows += 1
+            if self._id_at is not None and self._ids_are_integers:
+                self._ids_are_integers = _is_id(cells[self._id_at])
+
+    def _read_header(self, names: list[str], number: int) -> None:
+        repeated = next((name for i, name in enumerate(names) if name in names[:i]), None)
+        if repeated is not None:
+            raise FileError(f"{self.path}: line {number}: two columns are named {repeated!r}")
+        if self.wanted_id is not None and self.wanted_id not in names:
+            raise FileError(f"{self.path}: line {number}: no column is named {self.wanted_id!r}, only {', '.join(names)}")
+        self.id_name = self.wanted_id or ("id" if "id" in names else None)
+        self._id_at = names.index(self.id_name) if self.id_name is not None else None
+        self.names = [name for name in names if name != self.id_name]
+
+    def _lines(self) -> Iterator[tuple[int, list[str]]]:
+        """(line number, cells) of every line that is not blank."""
+        try:
+            with self.path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.reader(file, strict=True)
+                for cells in reader:
+                    if cells:
+                        yield reader.line_num, cells
+        except UnicodeDecodeError as problem:
+            raise FileError(f"{self.path}: not UTF-8 text: {problem.reason} at byte {problem.start}") from None
+        except csv.Error as problem:
+            raise FileError(f"{self.path}: line {reader.line_num}: {problem}") from None
+        except OSError as problem:
+            raise FileError(f"{self.path}: {problem.strerror}") from None
+
+    def _data(self) -> Iterator[tuple[int, list[str]]]:
+        """Lines behind the header, each as wide as the first."""
+        lines = self._lines()
+        if self._header:
+            next(lines)
+        for number, cells in lines:
+            if len(cells) != self._width:
+                raise FileError(f"{self.path}: line {number} has {len(cells)} columns, the first line has {self._width}")
+            yield number, cells
+
+    def blocks(self, size: int) -> Iterator[Block]:
+        """Blocks of at most `size` rows."""
+        start = 0
+        values: list[list[float]] = []
+        ids: list[str] = []
+        for number, cells in self._data():
+            if self._id_at is not None:
+                ids.append(cells.pop(self._id_at))
+            try:
+                values.append([float(cell) for cell in cells])
+            except ValueError:
+                at = next(i for i, cell in enumerate(cells) if not _is_number(cell))
+                raise FileError(f"{self.path}: line {number}, column {self.label(at)}: {cells[at]!r} is not a number") from None
+            if len(values) == size:
+                yield self._block(start, values, ids)
+                start += len(values)
+                values, ids = [], []
+        if values:
+            yield self._block(start, values, ids)
+
+    def _block(self, start: int, values: list[list[float]], ids: list[str]) -> Block:
+        if self._id_at is None:
+            return Block(start, np.array(values))
+        if self._ids_are_integers:
+            return Block(start, np.array(values), np.array([int(text) for text in ids], np.int64))
+        return Block(start, np.array(values), row_ids(ids))
+
+    def label(self, column: int) -> str:
+        """A column's name, or its number counted from 1 where there are no names."""
+        return repr(self.names[column]) if self.names is not None else str(column + 1)
+
+    def place(self, row: int, column: int | None = None) -> str:
+        """Where a cell is, for a message: by the line in the file."""
+        number = next(number for i, (number, _) in enumerate(self._data()) if i == row)
+        return f"{self.path}: line {number}" + ("" if column is None else f", column {self.label(column)}")
+
+
+def open_rows(path: Path, id_column: str | None) -> NpyRows | CsvRows:
+    """Logits or probabilities from a .npy or .csv file.
+
+    Raises
+    ------
+    FileError
+        If there is no such file, it is of another kind, or its form is wrong.
+    """
+    _must_be_file(path)
+    if path.suffix == ".csv":
+        return CsvRows(path, id_column)
+    if path.suffix != ".npy":
+        raise FileError(f"{path}: the name must end in .npy or .csv")
+    if id_column is not None:
+        raise FileError(f"{path}: a .npy file has no column {id_column!r}; --id-column is for .csv")
+    rows = NpyRows(path, "f", "float32 or float64")
+    if rows.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise FileError(f"{path}: the array must be float32 or float64 in native byte order, got {rows.dtype}")
+    return rows
+
+
+def open_mask(path: Path, rows: int, columns: int) -> NpyRows | CsvRows:
+    """A mask of (rows, columns), or of one row for all, from a .npy or .csv file.
+
+    Raises
+    ------
+    FileError
+        As `open_rows`, and where the shape is neither.
+    """
+    _must_be_file(path)
+    mask: NpyRows | CsvRows
+    if path.suffix == ".csv":
+        mask = CsvRows(path)
+    elif path.suffix == ".npy":
+        mask = NpyRows(path, "biu", "bool, int8 or uint8")
+        if mask.dtype not in (np.dtype(np.bool_), np.dtype(np.int8), np.dtype(np.uint8)):
+            raise FileError(f"{path}: the array must be bool, int8 or uint8, got {mask.dtype}")
+    else:
+        raise FileError(f"{path}: the name must end in .npy or .csv")
+    if mask.columns != columns or mask.rows not in (1, rows):
+        raise FileError(f"{path}: the mask must have 1 or {rows} rows of {columns} columns, got {mask.rows} of {mask.columns}")
+    return mask
+
+
+def mask_blocks(mask: NpyRows | CsvRows, size: int) -> Iterator[np.ndarray]:
+    """The mask's blocks, in step with those of the logits; a single row is repeated for ever."""
+    for block in mask.blocks(size):
+        values = block.values
+        if isinstance(mask, CsvRows):
+            wrong = np.argwhere((values != 0) & (values != 1))
+            if len(wrong):
+                row, column = wrong[0]
+                place = mask.place(block.start + int(row), int(column))
+                raise FileError(f"{place}: a mask holds 0 and 1, got {values[row, column]:g}")
+            values = values.astype(np.bool_)
+        while mask.rows == 1:
+            yield values
+        yield values
+
+
+@contextlib.contextmanager
+def result_file(path: Path, force: bool, inputs: list[Path]) -> Iterator[Path]:
+    """A name beside `path` to write to; it becomes `path` when all went well, and is removed when anything did not.
+
+    Raises
+    ------
+    FileError
+        If `path` exists and `force` is off, is one of the inputs, is of another kind, or its folder cannot be written.
+    """
+    if path.suffix not in (".npy", ".csv"):
+        raise FileError(f"{path}: the name of an output must end in .npy or .csv")
+    if not path.parent.is_dir():
+        raise FileError(f"{path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise FileError(f"{path}: is a folder")
+    if path.exists():
+        if any(path.samefile(other) for other in inputs):
+            raise FileError(f"{path}: the output is an input too")
+        if not force:
+            raise FileError(f"{path}: exists already; --force replaces it")
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        beside.touch()
+        yield beside
+        beside.replace(path)
+    except OSError as problem:
+        raise FileError(f"{path}: cannot be written: {problem.strerror}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+class NpyResult:
+    """A .npy array of known shape, written block by block along one axis."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: Any, axis: int) -> None:
+        self._path, self._axis, self._start = path, axis, 0
+        if 0 in shape:  # nothing to map
+            np.save(path, np.empty(shape, dtype))
+        else:
+            np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+    def write(self, block: np.ndarray, labels: np.ndarray | None) -> None:
+        """Append a block."""
+        if not block.size:
+            return
+        mapped = np.lib.format.open_memmap(self._path, mode="r+")  # mapped anew, so that memory stays bounded
+        stop = self._start + block.shape[self._axis]
+        mapped[(slice(None),) * self._axis + (slice(self._start, stop),)] = block
+        self._start = stop
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class CsvResult:
+    """A .csv table with a label column, written block by block."""
+
+    def __init__(self, path: Path, label: str, columns: list[str], names: list[str] | None) -> None:
+        self._file = path.open("w", newline="", encoding="utf-8")
+        self._names, self._row = names, 0
+        self._writer = csv.writer(self._file)
+        self._writer.writerow([label, *columns])
+
+    def write(self, block: np.ndarray, labels: np.ndarray | None) -> None:
+        """Append rows: of names where `block` holds indices and the categories have names, else of numbers."""
+        listed = block.tolist()
+        if self._names is not None and block.dtype.kind == "i":
+            listed = [[self._names[index] if index >= 0 else "" for index in row] for row in listed]
+        marks = range(self._row, self._row + len(listed)) if labels is None else labels.tolist()
+        self._writer.writerows([mark, *row] for mark, row in zip(marks, listed, strict=True))
+        self._row += len(listed)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _must_be_file(path: Path) -> None:
+    if path.is_dir():
+        raise FileError(f"{path}: is a folder, not a file")
+    if not path.exists():
+        raise FileError(f"{path}: no such file")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_id(text: str) -> bool:
+    return re.fullmatch(r"\s*[+-]?\d{1,19}\s*", text) is not None and -(2**63) <= int(text) < 2**63
