@@ -131,7 +131,7 @@ def sample(
         for drawn, block in _with_progress(job.blocks(), rows.rows):
             job.count(drawn, total)
             if result is not None:
-                result.write(job.lines(drawn) if isinstance(result, CsvResult) else drawn, block.ids)
+                result.write(job.lines(drawn) if isinstance(result, CsvResult) else drawn, block.labels)
     job.report(total, time.perf_counter() - started, out_path)
 
 

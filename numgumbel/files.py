@@ -39,11 +39,12 @@ class FileError(Exception):
 
 @dataclass
 class Block:
-    """Some rows of an input: float array (rows, columns), the position of the first, and ids where the file has any."""
+    """Some rows of an input: position of the first, array (rows, columns), and where the file has them, ids and their text."""
 
     start: int
     values: np.ndarray
     ids: np.ndarray | None = None
+    labels: list[str] | None = None
 
 
 class NpyRows:
@@ -186,8 +187,8 @@ class CsvRows:
         if self._id_at is None:
             return Block(start, np.array(values))
         if self._ids_are_integers:
-            return Block(start, np.array(values), np.array([int(text) for text in ids], np.int64))
-        return Block(start, np.array(values), row_ids(ids))
+            return Block(start, np.array(values), np.array([int(text) for text in ids], np.int64), ids)
+        return Block(start, np.array(values), row_ids(ids), ids)
 
     def label(self, column: int) -> str:
         """A column's name, or its number counted from 1 where there are no names."""
@@ -300,7 +301,7 @@ class NpyResult:
         else:
             np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
-    def write(self, block: np.ndarray, labels: np.ndarray | None) -> None:
+    def write(self, block: np.ndarray, labels: list[str] | None) -> None:
         """Append a block."""
         if not block.size:
             return
@@ -322,12 +323,12 @@ class CsvResult:
         self._writer = csv.writer(self._file)
         self._writer.writerow([label, *columns])
 
-    def write(self, block: np.ndarray, labels: np.ndarray | None) -> None:
+    def write(self, block: np.ndarray, labels: list[str] | None) -> None:
         """Append rows: of names where `block` holds indices and the categories have names, else of numbers."""
         listed = block.tolist()
         if self._names is not None and block.dtype.kind == "i":
             listed = [[self._names[index] if index >= 0 else "" for index in row] for row in listed]
-        marks = range(self._row, self._row + len(listed)) if labels is None else labels.tolist()
+        marks = range(self._row, self._row + len(listed)) if labels is None else labels
         self._writer.writerows([mark, *row] for mark, row in zip(marks, listed, strict=True))
         self._row += len(listed)
 
