@@ -1,6 +1,6 @@
 """Density, cumulative probability and quantile of the Gumbel distribution with location and scale, in float64.
 
-    F(x) = exp(-exp(-z))        f(x) = exp(-(z + exp(-z))) / scale        z = (x - loc) / scale
+    F(x) = exp(-exp(-z))        f(x) = exp(-z) exp(-exp(-z)) / scale        z = (x - loc) / scale
 
 A scale that is not positive gives NaN.
 """
@@ -15,8 +15,9 @@ from .jit import scalar
 def pdf(x, loc, scale):
     """Density at x."""
     z = (float64(x) - float64(loc)) / float64(scale)
-    density = exp_f64(-(z + exp_f64(-z))) / float64(scale)
-    density = float64(0.0) if z == -INF_F64 else density  # exp(-z) is +inf there, and z + inf is NaN
+    t = exp_f64(-z)  # not added to z: exp ends in a product, which a GPU would contract with the sum
+    density = (t * exp_f64(-t)) / float64(scale)
+    density = float64(0.0) if t == INF_F64 else density  # far below the mode, where inf * 0 is NaN
     return density if scale > 0.0 else NAN_F64
 
 

@@ -2,7 +2,8 @@
 
 The functions of libm and of libdevice differ from each other in their last bits, so the package has its own. What makes them
 reproducible: no operation but +, -, *, conversions and the explicit `fma`, each rounded once by IEEE 754; and no product is
-ever added to anything except inside `fma`, because the CUDA compiler contracts ``a * b + c`` and nothing turns that off.
+ever added to anything except inside `fma`, because the CUDA compiler contracts ``a * b + c`` and nothing turns that off. (That
+goes for the results of `exp` too, which ends in a product by a power of 2.)
 No branches, so that LLVM maps them over SIMD lanes. The names end in the precision they work in.
 
 The coefficients are minimax polynomials made by ``bench/minimax.py``. The errors given are the largest seen against
