@@ -1,0 +1,82 @@
+"""The inner loops map onto packed instructions: read from the machine code that runs here."""
+
+import platform
+import re
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+from numba import njit
+
+from numgumbel.kernels import elementary, field
+from numgumbel.kernels.cpu import cells, noise, sums
+
+x86_64 = platform.machine().lower() in ("x86_64", "amd64")
+pytestmark = [
+    pytest.mark.skipif(not x86_64, reason="reads x86-64 assembly: run on such a machine"),
+    pytest.mark.skipif(x86_64 and not llvm.get_host_cpu_features().get("avx2"), reason="needs a processor with AVX2"),
+]
+
+PACKED = {
+    "integer products": r"\bvpmuludq\s.*%[yz]mm",
+    "float32 multiply-adds": r"\bvfn?m(add|sub)\d+ps\s.*%[yz]mm",
+    "float64 multiply-adds": r"\bvfn?m(add|sub)\d+pd\s.*%[yz]mm",
+    "float32 sums": r"\bvaddps\s.*%[yz]mm",
+    "integer maxima": r"\bvpmaxs[dq]\s.*%[yz]mm",
+}
+
+ADDRESS = (np.uint32(1), np.uint32(2), np.uint32(3), np.uint32(4), np.uint32(5))
+BITS = np.zeros(2 * cells.TILE, np.uint32)
+F32, F64 = np.ones(1024, np.float32), np.ones(1024, np.float64)
+
+
+def elementwise(function):
+    @njit(error_model="numpy")
+    def loop(x, y):
+        for j in range(x.shape[0]):
+            y[j] = function(x[j])
+
+    return loop
+
+
+def code_of(function, *arguments):
+    """Assembly of a loop for these arguments, everything inlined."""
+    names = ", ".join(f"a{i}" for i in range(len(arguments)))
+    namespace = {"function": function}
+    exec(f"def call({names}): return function({names})", namespace)
+    call = njit(namespace["call"], error_model="numpy")
+    call(*arguments)
+    return "".join(call.inspect_asm().values())
+
+
+LOOPS = {
+    "bits": (noise._b32_of_range, (BITS, ADDRESS, 0, 1024), "integer products"),
+    "tails": (noise._tails_of_range, (BITS, ADDRESS, 0, 1024), "integer products"),
+    "G float32": (noise._gumbel_of_bits_f32, (F32, BITS), "float32 multiply-adds"),
+    "G float64": (noise._gumbel_of_bits_f64, (F64, BITS), "float64 multiply-adds"),
+    "exp float32": (elementwise(elementary.exp_f32), (F32, F32.copy()), "float32 multiply-adds"),
+    "exp float64": (elementwise(elementary.exp_f64), (F64, F64.copy()), "float64 multiply-adds"),
+    "log float32": (elementwise(elementary.log_f32), (F32, F32.copy()), "float32 multiply-adds"),
+    "log float64": (elementwise(elementary.log_f64), (F64, F64.copy()), "float64 multiply-adds"),
+    "sum": (sums.block_sum, (F32, F32[:32].copy()), "float32 sums"),
+    "dot": (sums.block_dot, (F32, F32.copy(), F32[:32].copy()), "float32 multiply-adds"),
+    "maximum float32": (cells._tile_max_f32, (F32,), "integer maxima"),
+    "maximum float64": (cells._tile_max_f64, (F64,), "integer maxima"),
+}
+
+
+@pytest.mark.parametrize(("function", "arguments", "packed"), LOOPS.values(), ids=LOOPS)
+def test_loops_are_packed(function, arguments, packed):
+    assert re.search(PACKED[packed], code_of(function, *arguments)), f"no {packed} on packed registers"
+
+
+def test_a_scalar_loop_is_noticed():
+    """One address at a time, with a branch for the tail, stays scalar."""
+
+    @njit(error_model="numpy")
+    def one_by_one(g, k0, k1):
+        for j in range(g.shape[0]):
+            g[j] = field.gumbel_at_f32(k0, k1, np.int64(0), np.int64(0), np.int64(j))
+
+    code = code_of(one_by_one, F32, np.uint32(1), np.uint32(2))
+    assert not re.search(PACKED["float32 multiply-adds"], code)
