@@ -27,8 +27,7 @@ from numba.extending import intrinsic, overload
 
 scalar = njit(forceinline=True, error_model="numpy")
 
-# Inner loops of the CPU kernels. Not forced inline: LLVM vectorises them better as functions of their own, where
-# arguments that are distinct arrays are seen once.
+# Loops over a tile, CPU only. Whether they are inlined is left to LLVM: a call a tile of 1024 columns costs nothing.
 loop = njit(nogil=True, error_model="numpy")
 
 

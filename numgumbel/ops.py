@@ -106,9 +106,19 @@ def categorical(
     if method not in ("gumbel", "inverse_cdf"):
         raise ValueError(f'method must be "gumbel" or "inverse_cdf", got {method!r}')
     request = check.sampling_request(
-        key, logits, probs, step=step, rows=rows, cols=cols, mask=mask, temperature=temperature,
-        temperature_name="temperature", axis=axis, n=n, invalid=invalid,
-    )  # fmt: skip
+        key,
+        logits,
+        probs,
+        step=step,
+        rows=rows,
+        cols=cols,
+        mask=mask,
+        temperature=temperature,
+        temperature_name="temperature",
+        axis=axis,
+        n=n,
+        invalid=invalid,
+    )
     index = check.output(out, "out", (*request.leading, *request.batch), _INDEX, request.family, _inputs(request))
     run = operation("categorical" if method == "gumbel" else "inverse_cdf", request.family.backend)
     _refuse(request, "categorical", run(request, index))
@@ -172,9 +182,19 @@ def gumbel_softmax(
     ((1, 3), True)
     """
     request = check.sampling_request(
-        key, logits, probs, step=step, rows=rows, cols=cols, mask=mask, temperature=tau, temperature_name="tau", axis=axis,
-        n=n, invalid=invalid,
-    )  # fmt: skip
+        key,
+        logits,
+        probs,
+        step=step,
+        rows=rows,
+        cols=cols,
+        mask=mask,
+        temperature=tau,
+        temperature_name="tau",
+        axis=axis,
+        n=n,
+        invalid=invalid,
+    )
     given = request.cells
     assert given is not None
     shape = (*request.leading, *request.along_axis_shape(request.columns))
@@ -240,9 +260,19 @@ def gumbel_softmax_vjp(
     True
     """
     request = check.sampling_request(
-        key, logits, None, step=step, rows=rows, cols=cols, mask=mask, temperature=tau, temperature_name="tau", axis=axis,
-        n=None, invalid=invalid,
-    )  # fmt: skip
+        key,
+        logits,
+        None,
+        step=step,
+        rows=rows,
+        cols=cols,
+        mask=mask,
+        temperature=tau,
+        temperature_name="tau",
+        axis=axis,
+        n=None,
+        invalid=invalid,
+    )
     assert request.temperature is not None
     if (request.temperature == 0).any():
         raise ValueError("tau must be positive for a gradient: at tau 0 the sample is one-hot and has none")
@@ -322,9 +352,19 @@ def gumbel_topk(
     ((1, 2), True)
     """
     request = check.sampling_request(
-        key, logits, probs, step=step, rows=rows, cols=cols, mask=mask, temperature=temperature,
-        temperature_name="temperature", axis=axis, n=n, invalid=invalid,
-    )  # fmt: skip
+        key,
+        logits,
+        probs,
+        step=step,
+        rows=rows,
+        cols=cols,
+        mask=mask,
+        temperature=temperature,
+        temperature_name="temperature",
+        axis=axis,
+        n=n,
+        invalid=invalid,
+    )
     k = check.integer(k, "k")
     if not 1 <= k <= request.columns:
         raise ValueError(f"k must be from 1 to the number of categories, {request.columns}, got {k}")
@@ -334,9 +374,7 @@ def gumbel_topk(
     shape, family, given = (*request.leading, *request.along_axis_shape(k)), request.family, _inputs(request)
     index = check.output(places[0], "out.index", shape, _INDEX, family, given)
     score = check.output(places[1], "out.score", shape, (request.dtype,), family, given)
-    threshold = check.output(
-        places[2], "out.threshold", (*request.leading, *request.batch), (request.dtype,), family, given
-    )  # fmt: skip
+    threshold = check.output(places[2], "out.threshold", (*request.leading, *request.batch), (request.dtype,), family, given)
     run = operation("topk", family.backend)
     _refuse(request, "gumbel_topk", run(request, request.axis_last(index), request.axis_last(score), threshold))
     return TopK(*out) if out is not None else TopK(*(_wrapped(request, array) for array in (index, score, threshold)))

@@ -8,19 +8,13 @@ import numpy as np
 from numba import types
 
 from ..elementary import INF_F64
-from ..jit import row_kernel, sink, view
-from .cells import TILE, first_at_least, note_invalid, tile_max
+from ..jit import row_kernel, sink
+from .cells import TILE, first_at_least, note_invalid, row_types, tile_max
 from .noise import row_address
 from .scores import fill_scores
 
 
-@row_kernel(
-    lambda real: types.void(
-        types.uint32, types.uint32, types.int64, view(types.int64, 2), view(types.int64, 2), view(types.int64, 3),
-        view(real, 3), view(types.uint8, 3), types.int64, view(types.float64, 2), types.int64, types.int64,
-        sink(types.int64, 2), sink(types.int64, 1),
-    )
-)  # fmt: skip
+@row_kernel(lambda real: types.void(*row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int64, 1)))
 def argmax_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, temperature, first, last, index, invalid):
     """index = argmax(logits / T + G) over rows first .. last.
 

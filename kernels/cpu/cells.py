@@ -4,10 +4,10 @@ Every row kernel works on tiles of `TILE` columns in buffers that stay in the fi
 then its own reduction. What a caller may leave out is told by bits of `flags`, so that one compiled kernel serves all.
 """
 
-from numba import int32, int64
+from numba import int32, int64, types
 
 from ..elementary import INF_F64, f32_of_bits, f64_of_bits, log_f32, log_f64
-from ..jit import as_contiguous, by_precision, loop
+from ..jit import as_contiguous, by_precision, loop, view
 
 # Columns in a tile. Also the block of the fixed summation order, which is part of the definition of every sum: not to be
 # tuned.
@@ -19,6 +19,14 @@ HAS_MASK = 4  # `mask` is nonzero where a category is allowed
 IS_PROBS = 8  # cells are probabilities
 
 log = by_precision(log_f32, log_f64)
+
+# Types of what every row kernel takes first: key words, draw, steps, row ids, column ids.
+ADDRESS_TYPES = (types.uint32, types.uint32, types.int64, view(int64, 2), view(int64, 2), view(int64, 3))
+
+
+def row_types(real):
+    """Types of the arguments that sampling kernels share: address, cells, mask, flags, temperature."""
+    return (*ADDRESS_TYPES, view(real, 3), view(types.uint8, 3), int64, view(types.float64, 2))
 
 
 @loop

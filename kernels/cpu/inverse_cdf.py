@@ -10,8 +10,8 @@ from numpy import float64, int64, uint64
 
 from ..elementary import INF_F64, exp_f64, mulhi64
 from ..field import uniform_bits_at
-from ..jit import loop, row_kernel, sink, view
-from .cells import HAS_ROWS, TILE, load_tile, note_invalid, tile_max
+from ..jit import loop, row_kernel, sink
+from .cells import HAS_ROWS, TILE, load_tile, note_invalid, row_types, tile_max
 
 
 @loop
@@ -34,13 +34,7 @@ def weigh_tile(w, x, largest, inverse, scale):
     return total
 
 
-@row_kernel(
-    lambda real: types.void(
-        types.uint32, types.uint32, types.int64, view(types.int64, 2), view(types.int64, 2), view(types.int64, 3),
-        view(real, 3), view(types.uint8, 3), types.int64, view(types.float64, 2), types.int64, types.int64,
-        sink(types.int64, 2), sink(types.int64, 1),
-    )
-)  # fmt: skip
+@row_kernel(lambda real: types.void(*row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int64, 1)))
 def inverse_cdf_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, temperature, first, last, index, invalid):
     """index = smallest i whose cumulative weight exceeds u * total, over rows first .. last.
 

@@ -26,9 +26,9 @@ from ..field import (
     gumbel_of_exponential_f64,
     key_of_step,
 )
-from ..jit import by_precision, loop, row_kernel, sink, view
+from ..jit import by_precision, loop, row_kernel, sink
 from ..philox import philox4x32_wide
-from .cells import HAS_COLS, HAS_ROWS, TILE, store_tile
+from .cells import ADDRESS_TYPES, HAS_COLS, HAS_ROWS, TILE, store_tile
 
 LOW_16 = uint64(0xFFFF)
 HIGH_16 = uint64(0xFFFF0000)
@@ -201,11 +201,8 @@ _mend_tail = by_precision(_mend_tail_f32, _mend_tail_f64)
 
 
 @row_kernel(
-    lambda real: types.void(
-        types.uint32, types.uint32, types.int64, view(types.int64, 2), view(types.int64, 2), view(types.int64, 3),
-        types.int64, types.float64, types.float64, types.int64, types.int64, sink(real, 3),
-    )
-)  # fmt: skip
+    lambda real: types.void(*ADDRESS_TYPES, types.int64, types.float64, types.float64, types.int64, types.int64, sink(real, 3))
+)
 def noise_rows(k0, k1, draw, step, rows, cols, flags, loc, scale, first, last, out):
     """out = loc + scale * G over rows first .. last.
 

@@ -9,7 +9,7 @@ from numba import types
 
 from ..elementary import INF_F64, NAN_F64, exp_f32, exp_f64
 from ..jit import by_precision, loop, row_kernel, sink, view
-from .cells import HAS_MASK, TILE, first_at_least, note_invalid, store_tile, tile_max
+from .cells import HAS_MASK, TILE, first_at_least, note_invalid, row_types, store_tile, tile_max
 from .noise import row_address
 from .scores import fill_scores
 from .sums import LANES, block_dot, block_sum
@@ -18,12 +18,8 @@ exp = by_precision(exp_f32, exp_f64)
 
 
 @row_kernel(
-    lambda real: types.void(
-        types.uint32, types.uint32, types.int64, view(types.int64, 2), view(types.int64, 2), view(types.int64, 3),
-        view(real, 3), view(types.uint8, 3), types.int64, view(types.float64, 2), types.int64, types.int64, types.int64,
-        sink(real, 3), sink(types.int64, 1),
-    )
-)  # fmt: skip
+    lambda real: types.void(*row_types(real), types.int64, types.int64, types.int64, sink(real, 3), sink(types.int64, 1))
+)
 def softmax_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, tau, hard, first, last, sample, invalid):
     """sample = softmax((logits + G) / tau) over rows first .. last, or the one-hot of its largest entry.
 
@@ -87,10 +83,16 @@ def softmax_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, tau, hard, 
 
 @row_kernel(
     lambda real: types.void(
-        view(real, 3), view(real, 3), view(types.uint8, 3), types.int64, view(types.float64, 2), types.int64, types.int64,
+        view(real, 3),
+        view(real, 3),
+        view(types.uint8, 3),
+        types.int64,
+        view(types.float64, 2),
+        types.int64,
+        types.int64,
         sink(real, 3),
     )
-)  # fmt: skip
+)
 def softmax_vjp_rows(sample, cotangent, mask, flags, tau, first, last, gradient):
     """gradient_j = y_j (c_j - sum_i c_i y_i) / tau over rows first .. last: the transposed Jacobian of softmax.
 

@@ -8,8 +8,8 @@ import numpy as np
 from numba import types
 
 from ..elementary import INF_F64, NAN_F64
-from ..jit import loop, row_kernel, sink, view
-from .cells import TILE, note_invalid, tile_max
+from ..jit import loop, row_kernel, sink
+from .cells import TILE, note_invalid, row_types, tile_max
 from .noise import row_address
 from .scores import fill_scores
 
@@ -51,11 +51,9 @@ def sift_up(scores, indices, at):
 
 @row_kernel(
     lambda real: types.void(
-        types.uint32, types.uint32, types.int64, view(types.int64, 2), view(types.int64, 2), view(types.int64, 3),
-        view(real, 3), view(types.uint8, 3), types.int64, view(types.float64, 2), types.int64, types.int64,
-        sink(types.int64, 3), sink(real, 3), sink(real, 2), sink(types.int64, 1),
+        *row_types(real), types.int64, types.int64, sink(types.int64, 3), sink(real, 3), sink(real, 2), sink(types.int64, 1)
     )
-)  # fmt: skip
+)
 def topk_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, temperature, first, last, index, score, threshold, invalid):
     """The k largest scores of rows first .. last, largest first, and the next one.
 

@@ -58,9 +58,7 @@ def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
         for offset, (step, rows, cols, values) in _as_pairs(request.batch, operands, (0, 0, 1, 1)):
             rows, flags = _positions(rows, offset, step.shape)
             flags |= HAS_COLS if cols is not None else 0
-            kernel(
-                k0, k1, draw, step, rows, _NO_COLS if cols is None else cols, flags, loc, scale, 0, step.size, values
-            )  # fmt: skip
+            kernel(k0, k1, draw, step, rows, _NO_COLS if cols is None else cols, flags, loc, scale, 0, step.size, values)
 
 
 def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gradient: np.ndarray) -> None:
@@ -122,9 +120,22 @@ def _sample(request: Request, kernel: Any, outputs: tuple[_Values, ...], extra: 
             rows, flags = _positions(rows, offset, step.shape)
             here = np.zeros_like(invalid)
             run(
-                k0, k1, draw, step, rows, _NO_COLS if cols is None else cols, cells, _NO_MASK if mask is None else mask,
-                flags | given, temperature, *extra, 0, step.size, *results, here,
-            )  # fmt: skip
+                k0,
+                k1,
+                draw,
+                step,
+                rows,
+                _NO_COLS if cols is None else cols,
+                cells,
+                _NO_MASK if mask is None else mask,
+                flags | given,
+                temperature,
+                *extra,
+                0,
+                step.size,
+                *results,
+                here,
+            )
             _gather(seen, here, offset)
         if draw == 0:  # which rows are invalid does not depend on the draw
             invalid = seen
