@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import numgumbel as ng
+from numgumbel.backends import cpu
 
 KEY = ng.key(7, "semantics")
 INF, NAN = np.inf, np.nan
@@ -631,6 +632,26 @@ def test_n_adds_a_leading_axis():
     assert top.index.shape == top.score.shape == (5, 2, 2, 4)
     assert top.threshold.shape == (5, 2, 4)
     assert ng.gumbel(KEY, (2, 3), n=5).shape == (5, 2, 3)
+
+
+def test_n_draws_in_one_round_or_several(monkeypatch):
+    """Small batches take all draws in one kernel call, large ones one by one: nobody can tell."""
+    x = logits(4, 3, 70).transpose(1, 0, 2)
+    per_row = {"step": np.arange(12).reshape(3, 4), "rows": np.arange(100, 112).reshape(3, 4)}
+    for given in ({}, per_row, {"cols": np.arange(70)[::-1], "temperature": np.linspace(0, 2, 12).reshape(3, 4)}):
+        together = ng.categorical(KEY, x, n=5, **given), ng.gumbel_topk(KEY, x, 2, n=5, **given)
+        field = ng.gumbel(KEY, x.shape, n=5, **{name: given[name] for name in given if name != "temperature"})
+        with monkeypatch.context() as patch:
+            patch.setattr(cpu, "ROWS_OF_ONE_ROUND", 0)
+            equal(ng.categorical(KEY, x, n=5, **given), together[0])
+            equal(ng.gumbel_topk(KEY, x, 2, n=5, **given), together[1])
+            equal(ng.gumbel(KEY, x.shape, n=5, **{name: given[name] for name in given if name != "temperature"}), field)
+    x = x.copy()
+    x[1, 2, 5] = NAN
+    for rows_of_one_round in (0, 1 << 14):
+        monkeypatch.setattr(cpu, "ROWS_OF_ONE_ROUND", rows_of_one_round)
+        with pytest.raises(ValueError, match=r"1 of 12 rows invalid .*: row \(1, 2\);"):
+            ng.categorical(KEY, x, n=5)
 
 
 def test_method():

@@ -15,7 +15,7 @@ from .scores import fill_scores
 
 
 @row_kernel(lambda real: types.void(*row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int64, 1)))
-def argmax_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, temperature, first, last, index, invalid):
+def argmax_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, last, index, invalid):
     """index = argmax(logits / T + G) over rows first .. last.
 
     Scores a tile at a time; the tile's maximum replaces the row's only when strictly larger, so the lowest index wins a tie.
@@ -25,8 +25,6 @@ def argmax_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, temperature,
     ----------
     k0, k1 : uint32
         Key words.
-    draw : int64
-        Added to every step.
     step : IN int64[outer, inner]
         Draw counter of each row.
     rows : IN int64[outer, inner]
@@ -55,7 +53,7 @@ def argmax_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, temperature,
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
-        address = row_address(k0, k1, step[outer, inner] + draw, rows, flags, outer, inner, position)
+        address = row_address(k0, k1, step[outer, inner], rows, flags, outer, inner, position)
         best = cells.dtype.type(-INF_F64)
         best_index = -1
         unordered = False

@@ -20,8 +20,8 @@ IS_PROBS = 8  # cells are probabilities
 
 log = by_precision(log_f32, log_f64)
 
-# Types of what every row kernel takes first: key words, draw, steps, row ids, column ids.
-ADDRESS_TYPES = (types.uint32, types.uint32, types.int64, view(int64, 2), view(int64, 2), view(int64, 3))
+# Types of what every row kernel takes first: key words, steps, row ids, column ids.
+ADDRESS_TYPES = (types.uint32, types.uint32, view(int64, 2), view(int64, 2), view(int64, 3))
 
 
 def row_types(real):

@@ -35,7 +35,7 @@ def weigh_tile(w, x, largest, inverse, scale):
 
 
 @row_kernel(lambda real: types.void(*row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int64, 1)))
-def inverse_cdf_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, temperature, first, last, index, invalid):
+def inverse_cdf_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, last, index, invalid):
     """index = smallest i whose cumulative weight exceeds u * total, over rows first .. last.
 
     Three passes over the row: maximum, sum of weights, search; weights are made again rather than stored.
@@ -52,7 +52,7 @@ def inverse_cdf_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, tempera
         outer = position // count
         inner = position - outer * count
         row = rows[outer, inner] if flags & HAS_ROWS else position
-        uniform = uniform_bits_at(k0, k1, step[outer, inner] + draw, row)
+        uniform = uniform_bits_at(k0, k1, step[outer, inner], row)
         t = temperature[outer, inner]
 
         largest = -INF_F64

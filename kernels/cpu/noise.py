@@ -203,7 +203,7 @@ _mend_tail = by_precision(_mend_tail_f32, _mend_tail_f64)
 @row_kernel(
     lambda real: types.void(*ADDRESS_TYPES, types.int64, types.float64, types.float64, types.int64, types.int64, sink(real, 3))
 )
-def noise_rows(k0, k1, draw, step, rows, cols, flags, loc, scale, first, last, out):
+def noise_rows(k0, k1, step, rows, cols, flags, loc, scale, first, last, out):
     """out = loc + scale * G over rows first .. last.
 
     A tile of the field, one fused multiply-add, one store; nothing else is kept.
@@ -212,8 +212,6 @@ def noise_rows(k0, k1, draw, step, rows, cols, flags, loc, scale, first, last, o
     ----------
     k0, k1 : uint32
         Key words.
-    draw : int64
-        Added to every step.
     step : IN int64[outer, inner]
         Draw counter of each row.
     rows : IN int64[outer, inner]
@@ -236,7 +234,7 @@ def noise_rows(k0, k1, draw, step, rows, cols, flags, loc, scale, first, last, o
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
-        address = row_address(k0, k1, step[outer, inner] + draw, rows, flags, outer, inner, position)
+        address = row_address(k0, k1, step[outer, inner], rows, flags, outer, inner, position)
         for start in range(0, columns, TILE):
             g = buffer[: min(TILE, columns - start)]
             fill_noise(g, bits, address, cols, flags, outer, inner, start)

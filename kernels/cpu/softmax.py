@@ -20,7 +20,7 @@ exp = by_precision(exp_f32, exp_f64)
 @row_kernel(
     lambda real: types.void(*row_types(real), types.int64, types.int64, types.int64, sink(real, 3), sink(types.int64, 1))
 )
-def softmax_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, tau, hard, first, last, sample, invalid):
+def softmax_rows(k0, k1, step, rows, cols, cells, mask, flags, tau, hard, first, last, sample, invalid):
     """sample = softmax((logits + G) / tau) over rows first .. last, or the one-hot of its largest entry.
 
     Scores go into the output row while their maximum is kept; then exponentials and their sum; then one scaling. At tau 0, or
@@ -28,7 +28,7 @@ def softmax_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, tau, hard, 
 
     Parameters
     ----------
-    k0, k1, draw, step, rows, cols, cells, mask, flags, first, last, invalid
+    k0, k1, step, rows, cols, cells, mask, flags, first, last, invalid
         As in `argmax_rows`.
     tau : IN float64[outer, inner]
         Relaxation temperature, 0 or within [2^-64, 2^64].
@@ -46,7 +46,7 @@ def softmax_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, tau, hard, 
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
-        address = row_address(k0, k1, step[outer, inner] + draw, rows, flags, outer, inner, position)
+        address = row_address(k0, k1, step[outer, inner], rows, flags, outer, inner, position)
         row_tau = tau[outer, inner]
         # The relaxation is s = logit + G, divided by tau afterwards; a tau of 0 changes nothing in s.
         best = real(-INF_F64)

@@ -54,7 +54,7 @@ def sift_up(scores, indices, at):
         *row_types(real), types.int64, types.int64, sink(types.int64, 3), sink(real, 3), sink(real, 2), sink(types.int64, 1)
     )
 )
-def topk_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, temperature, first, last, index, score, threshold, invalid):
+def topk_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, last, index, score, threshold, invalid):
     """The k largest scores of rows first .. last, largest first, and the next one.
 
     A heap of k + 1 entries with the worst at its root; a tile whose maximum does not beat the root is passed over. Sorting the
@@ -62,7 +62,7 @@ def topk_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, temperature, f
 
     Parameters
     ----------
-    k0, k1, draw, step, rows, cols, cells, mask, flags, temperature, first, last, invalid
+    k0, k1, step, rows, cols, cells, mask, flags, temperature, first, last, invalid
         As in `argmax_rows`.
     index : OUT int64[outer, inner, k]
         Positions along the row, best first; -1 where fewer than k are allowed.
@@ -81,7 +81,7 @@ def topk_rows(k0, k1, draw, step, rows, cols, cells, mask, flags, temperature, f
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
-        address = row_address(k0, k1, step[outer, inner] + draw, rows, flags, outer, inner, position)
+        address = row_address(k0, k1, step[outer, inner], rows, flags, outer, inner, position)
         size = 0
         unordered = False
         for start in range(0, columns, TILE):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from ..kernels.cpu.topk import topk_rows
 
 # How many invalid rows a message can name.
 NAMED_ROWS = 5
+
+# Up to this many rows, several draws are one kernel call: a call costs some 15 us, as much as hundreds of small rows.
+ROWS_OF_ONE_ROUND = 1 << 14
 
 _NO_ROWS = np.zeros((1, 1), np.int64)
 _NO_COLS = np.zeros((1, 1, 1), np.int64)
@@ -53,12 +57,12 @@ def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
     """The field. `out` OUT real, leading + batch + (columns,)."""
     kernel = noise_rows[request.dtype]
     k0, k1 = np.uint32(request.words[0]), np.uint32(request.words[1])
-    for draw, target in _draws(request, (out,)):
-        operands = (request.step, request.rows, request.cols, target[0])
-        for offset, (step, rows, cols, values) in _as_pairs(request.batch, operands, (0, 0, 1, 1)):
+    for part, (target,) in _rounds(request, (out,)):
+        operands = (part.step, part.rows, part.cols, target)
+        for offset, (step, rows, cols, values) in _as_pairs(part.batch, operands, (0, 0, 1, 1)):
             rows, flags = _positions(rows, offset, step.shape)
             flags |= HAS_COLS if cols is not None else 0
-            kernel(k0, k1, draw, step, rows, _NO_COLS if cols is None else cols, flags, loc, scale, 0, step.size, values)
+            kernel(k0, k1, step, rows, _NO_COLS if cols is None else cols, flags, loc, scale, 0, step.size, values)
 
 
 def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gradient: np.ndarray) -> None:
@@ -108,49 +112,40 @@ def _sample(request: Request, kernel: Any, outputs: tuple[_Values, ...], extra: 
     """Run a sampling kernel for every draw and every block of rows; count and first positions of invalid rows."""
     run = kernel[request.dtype]
     k0, k1 = np.uint32(request.words[0]), np.uint32(request.words[1])
-    invalid = np.zeros(1 + NAMED_ROWS, np.int64)
     given = (IS_PROBS if request.is_probs else 0) | (HAS_COLS if request.cols is not None else 0)
     given |= HAS_MASK if request.mask is not None else 0
-    inputs = (request.step, request.temperature, request.rows, request.cols, request.mask, request.cells)
     trailing = (0, 0, 0, 1, 1, 1, *(output.trailing for output in outputs))
-    for draw, targets in _draws(request, tuple(output.written for output in outputs)):
-        seen = np.zeros_like(invalid)
-        for offset, views in _as_pairs(request.batch, (*inputs, *targets), trailing):
+    invalid = np.zeros(1 + NAMED_ROWS, np.int64)
+    for part, targets in _rounds(request, tuple(output.written for output in outputs)):
+        inputs = (part.step, part.temperature, part.rows, part.cols, part.mask, part.cells)
+        for offset, views in _as_pairs(part.batch, (*inputs, *targets), trailing):
             step, temperature, rows, cols, mask, cells, *results = views
             rows, flags = _positions(rows, offset, step.shape)
-            here = np.zeros_like(invalid)
-            run(
-                k0,
-                k1,
-                draw,
-                step,
-                rows,
-                _NO_COLS if cols is None else cols,
-                cells,
-                _NO_MASK if mask is None else mask,
-                flags | given,
-                temperature,
-                *extra,
-                0,
-                step.size,
-                *results,
-                here,
-            )
-            _gather(seen, here, offset)
-        if draw == 0:  # which rows are invalid does not depend on the draw
-            invalid = seen
+            cols = _NO_COLS if cols is None else cols
+            mask = _NO_MASK if mask is None else mask
+            block = np.zeros_like(invalid)
+            run(k0, k1, step, rows, cols, cells, mask, flags | given, temperature, *extra, 0, step.size, *results, block)
+            _gather(invalid, block, offset)
     for output in outputs:
         output.finish()
+    # Which rows are invalid does not depend on the draw, and those of the first draw were met first.
+    invalid[0] //= max(request.draws or 1, 1)
     return invalid
 
 
-def _draws(request: Request, outputs: tuple[np.ndarray, ...]) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
-    """(draw number, outputs of that draw)."""
+def _rounds(request: Request, outputs: tuple[np.ndarray, ...]) -> Iterator[tuple[Request, tuple[np.ndarray, ...]]]:
+    """The request as one or several without `draws`: draws of a small batch become rows, larger batches come draw by draw."""
     if request.draws is None:
-        yield 0, outputs
-    else:
+        yield request, outputs
+    elif math.prod(request.batch) > ROWS_OF_ONE_ROUND:
         for draw in range(request.draws):
-            yield draw, tuple(output[draw, ...] for output in outputs)
+            yield replace(request, step=request.step + draw, draws=None), tuple(output[draw] for output in outputs)
+    else:
+        batch = (request.draws, *request.batch)
+        count = np.arange(request.draws).reshape(-1, *(1 for _ in request.batch))
+        rows = np.arange(math.prod(request.batch)).reshape(request.batch) if request.rows is None else request.rows
+        step = np.broadcast_to(request.step + count, batch)
+        yield replace(request, batch=batch, draws=None, step=step, rows=np.broadcast_to(rows, batch)), outputs
 
 
 def _gather(total: np.ndarray, block: np.ndarray, offset: int) -> None:
