@@ -7,7 +7,7 @@ eight takes the 16-bit half-word h (word h >> 1, low half first).
     float32   v = (b32 + 1/2) 2^-32, and where b32 < 256, once in 2^24, 32 bits more: v = (b32 2^32 + tail + 1/2) 2^-64
     float64   v = (b32 2^32 + tail + 1/2) 2^-64 always          tail = word h & 3 of domain 2 (h < 4) or 3 (h >= 4)
     E = -log1p(-v)      standard exponential
-    G = -log(E)         standard Gumbel, from -3.14 to 45.06
+    G = -log(E)         standard Gumbel, from -3.13 (float32) or -3.81 (float64) to 65 ln 2 = 45.05
 
 Small v is the winning side and keeps full relative precision. From v = 1/2 on, E is taken from the complement 1 - v, which is
 also (integer + 1/2) 2^-32 or 2^-64 exactly, so that the other side keeps its precision too.
