@@ -45,7 +45,8 @@ def philox4x32_wide(c0, c1, c2, c3, k0, k1):
 
     State in 64-bit lanes, high halves left dirty: a round is then two vpmuludq (which read low halves only), two shifts and
     two three-way xors on packed lanes, against twice the multiplications and a packing step a round with a uint32 state
-    (0.5 and 1.2 ns a word on a 3.4 GHz Zen 4). A GPU sees through the widening: ten mul.wide.u32 pairs.
+    (0.41 and 1.2 ns a word on a 3.4 GHz Zen 4, where 60 instructions for 32 words at two a cycle leave a floor of 0.27).
+    A GPU sees through the widening: IMAD.WIDE.U32 twice a round.
     """
     c0, c1, c2, c3, k0, k1 = uint64(c0), uint64(c1), uint64(c2), uint64(c3), uint64(k0), uint64(k1)
     for _ in range(10):
