@@ -14,8 +14,6 @@ from .kernels.field import COLUMN_END
 
 __all__ = ["TopK", "categorical", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk"]
 
-_INDEX = (np.int64, np.int32)
-
 
 class TopK(NamedTuple):
     """Result of `gumbel_topk`: index and score of the k best, and the threshold, the score of the next."""
@@ -119,7 +117,9 @@ def categorical(
         n=n,
         invalid=invalid,
     )
-    index = check.output(out, "out", (*request.leading, *request.batch), _INDEX, request.family, _inputs(request))
+    index = check.output(
+        out, "out", (*request.leading, *request.batch), _index_dtypes(request), request.family, _inputs(request)
+    )
     run = operation("categorical" if method == "gumbel" else "inverse_cdf", request.family.backend)
     _refuse(request, "categorical", run(request, index))
     return out if out is not None else _wrapped(request, index)
@@ -372,7 +372,7 @@ def gumbel_topk(
         raise TypeError(f"out must be a TopK or a tuple of 3 arrays, got {type(out).__name__}")
     places = [None] * 3 if out is None else list(out)
     shape, family, given = (*request.leading, *request.along_axis_shape(k)), request.family, _inputs(request)
-    index = check.output(places[0], "out.index", shape, _INDEX, family, given)
+    index = check.output(places[0], "out.index", shape, _index_dtypes(request), family, given)
     score = check.output(places[1], "out.score", shape, (request.dtype,), family, given)
     threshold = check.output(places[2], "out.threshold", (*request.leading, *request.batch), (request.dtype,), family, given)
     run = operation("topk", family.backend)
@@ -503,6 +503,10 @@ def _same_layout(array: Any, name: str, request: Request, shape: tuple[int, ...]
     if values.shape != shape:
         raise ValueError(f"{name} must have the logits' shape {shape}, got {values.shape}")
     return values
+
+
+def _index_dtypes(request: Request) -> tuple[Any, ...]:
+    return (np.int64, np.int32) if request.columns < 1 << 31 else (np.int64,)
 
 
 def _inputs(request: Request) -> tuple[Any, ...]:
