@@ -1,0 +1,63 @@
+"""The disk cache of compiled kernels: used, never stale, and silent where nothing can be written."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import numgumbel as ng
+
+PACKAGE = Path(ng.__file__).parent
+
+CODE = """
+import numpy as np, numgumbel as ng
+from numgumbel.kernels.jit import cache_folder
+print(ng.gumbel(ng.key(1), 3, dtype=np.float32).tolist(), cache_folder(), sep="|")
+"""
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the package, kernels included, that may be edited."""
+    shutil.copytree(PACKAGE, tmp_path / "source" / "numgumbel", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "source"
+
+
+def run(source, cache):
+    """(values, cache folder) of a process that imports the copy."""
+    environment = {**os.environ, "PYTHONPATH": str(source), "NUMGUMBEL_CACHE_DIR": str(cache), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-W", "error", "-c", CODE]
+    done = subprocess.run(command, env=environment, cwd=source, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout.strip().split("|")
+
+
+def test_a_second_process_compiles_nothing_and_an_edited_scalar_is_seen(copy, tmp_path):
+    cache = tmp_path / "cache"
+    values, folder = run(copy, cache)
+    assert values == str(ng.gumbel(ng.key(1), 3, dtype=np.float32).tolist())
+    files = {path: path.stat().st_mtime_ns for path in Path(folder).iterdir()}
+    assert any(path.suffix == ".nbc" for path in files)
+    assert run(copy, cache) == [values, folder]
+    assert {path: path.stat().st_mtime_ns for path in Path(folder).iterdir()} == files
+
+    scalars = copy / "numgumbel" / "kernels" / "field.py"
+    text = scalars.read_text()
+    assert text.count("DOMAIN_FINE = uint32(1)") == 1
+    scalars.write_text(text.replace("DOMAIN_FINE = uint32(1)", "DOMAIN_FINE = uint32(2)"))
+    edited, other_folder = run(copy, cache)
+    assert edited != values
+    assert other_folder != folder
+
+
+def test_no_folder_to_write_to(copy, tmp_path):
+    """A file where the folder should be: no cache, no message."""
+    (tmp_path / "file").write_text("")
+    values, folder = run(copy, tmp_path / "file")
+    assert folder == "None"
+    assert values == str(ng.gumbel(ng.key(1), 3, dtype=np.float32).tolist())
