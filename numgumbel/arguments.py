@@ -121,8 +121,12 @@ def real_array(array: Any, name: str) -> tuple[Family, np.ndarray]:
     family = family_of(array, name)
     values = family.view(array)
     check_real(values, name)
-    # Compiled code assumes aligned elements; an unaligned view (a packed record's field) is rare enough to copy.
-    return family, values if values.flags.aligned else values.copy()
+    return family, aligned(values)
+
+
+def aligned(values: np.ndarray) -> np.ndarray:
+    """The array, or a copy where its elements are not aligned, as compiled code takes for granted: a packed record's field."""
+    return values if values.flags.aligned else values.copy()
 
 
 def check_real(values: np.ndarray, name: str) -> None:
@@ -183,8 +187,8 @@ def _integer_array(values: Any, name: str, family: Family) -> np.ndarray:
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, got {array.dtype}")
     if array.dtype == np.uint64:
-        return array.view(np.int64)
-    return array if array.dtype == np.int64 and array.dtype.isnative else array.astype(np.int64)
+        return aligned(array).view(np.int64)
+    return aligned(array) if array.dtype == np.int64 else array.astype(np.int64)
 
 
 def step_array(step: Any, batch: tuple[int, ...], draws: int | None, family: Family) -> np.ndarray:
@@ -257,7 +261,7 @@ def temperature_array(temperature: Any, name: str, batch: tuple[int, ...], famil
         array = host_view(temperature, name, family)
         if array.dtype.kind not in "fiu":
             raise TypeError(f"{name} must be real numbers, got {array.dtype}")
-        array = array.astype(np.float64, copy=False)
+        array = aligned(array.astype(np.float64, copy=False))
     if array.ndim and array.shape != batch:
         raise ValueError(f"{name} must be a scalar or one a row, shape {batch}, got shape {array.shape}")
     good = (array == 0) | ((array >= SMALLEST_TEMPERATURE) & (array <= LARGEST_TEMPERATURE))
@@ -285,6 +289,8 @@ def output(
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     if not array.flags.writeable:
         raise ValueError(f"{name} is read-only")
+    if not array.flags.aligned:
+        raise ValueError(f"{name} is not aligned: its elements must start at multiples of their size")
     if any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
         raise ValueError(f"{name} is a broadcast view: several of its elements share memory")
     for other in inputs:

@@ -502,7 +502,7 @@ def _same_layout(array: Any, name: str, request: Request, shape: tuple[int, ...]
         raise TypeError(f"{name} must be {request.dtype} like the logits, got {values.dtype}")
     if values.shape != shape:
         raise ValueError(f"{name} must have the logits' shape {shape}, got {values.shape}")
-    return values
+    return check.aligned(values)
 
 
 def _index_dtypes(request: Request) -> tuple[Any, ...]:

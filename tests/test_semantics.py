@@ -542,6 +542,23 @@ def test_wrong_out_is_refused_and_nothing_written(out, error, message):
     equal(np.asarray(out), np.asarray(before))
 
 
+def test_unaligned_arguments():
+    """Fields of a packed record: read through a copy, refused as output."""
+    packed = np.zeros(5, np.dtype([("flag", np.int8), ("id", np.int64), ("t", np.float64), ("x", np.float64, 6)]))
+    packed["id"], packed["t"], packed["x"] = np.arange(5) * 7, 0.5, logits(5, 6)
+    assert not packed["id"].flags.aligned
+    wanted = ng.categorical(KEY, logits(5, 6), rows=np.arange(5) * 7, temperature=0.5, step=np.arange(5) * 7)
+    equal(ng.categorical(KEY, packed["x"], rows=packed["id"], temperature=packed["t"], step=packed["id"]), wanted)
+    gradient = ng.gumbel_softmax_vjp(KEY, logits(5, 6), packed["x"], sample=packed["x"])
+    equal(gradient, ng.gumbel_softmax_vjp(KEY, logits(5, 6), logits(5, 6), sample=logits(5, 6)))
+    before = packed.copy()
+    with pytest.raises(ValueError, match="out is not aligned"):
+        ng.categorical(KEY, logits(5, 6), out=packed["id"])
+    with pytest.raises(ValueError, match="out is not aligned"):
+        ng.gumbel(KEY, out=packed["x"])
+    equal(packed, before)
+
+
 def test_out_that_overlaps():
     x = logits(6, 6)
     before = x.copy()
