@@ -9,6 +9,7 @@ The disk cache lives in a folder named by a hash of every kernel source and of t
 covers only the file of the function itself, so that an edited scalar would serve a stale caller.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -23,6 +24,7 @@ import numba
 import numpy as np
 from numba import njit, types
 from numba.core.caching import FunctionCache, _CacheLocator
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
 scalar = njit(forceinline=True, error_model="numpy")
@@ -99,7 +101,7 @@ class RowKernel:
             if dtype not in self._compiled:
                 dispatcher = njit(nogil=True, error_model="numpy")(self.__wrapped__)
                 if cache_folder() is not None:
-                    dispatcher._cache = _KernelCache(self.__wrapped__)
+                    dispatcher._cache = _kernel_cache(self.__wrapped__, dtype)
                 dispatcher.compile(self.signature(dtype and REALS[dtype]))
                 dispatcher.disable_compile()  # another layout must convert, never compile again
                 self._compiled[dtype] = dispatcher
@@ -113,12 +115,14 @@ def row_kernel(signature):
 
 @functools.cache
 def source_hash():
-    """Hash of all kernel sources and compiler versions: the name of the cache folder."""
+    """Hash of all kernel sources, compiler versions and the processor compiled for: the name of the cache folder."""
     digest = hashlib.blake2b(digest_size=12)
     root = Path(__file__).parent
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    digest.update(repr((numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:3])).encode())
+    versions = numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:3]
+    processor = cpu_target.target_context.codegen().magic_tuple()
+    digest.update(repr((versions, processor)).encode())
     return digest.hexdigest()
 
 
@@ -132,10 +136,16 @@ def cache_folder():
     named = os.environ.get("NUMGUMBEL_CACHE_DIR")
     if named == "":
         return None
-    for parent in [Path(named)] if named else _default_parents():
+    if not any(Path(__file__).parent.rglob("*.py")):
+        return None  # installed without sources: nothing would tell a stale cache
+    for parent in [Path(named).absolute()] if named else _default_parents():
         folder = parent / f"v1-{source_hash()}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Code is loaded from here: a folder of somebody else's, as may lie in a shared temporary folder, is not trusted.
+            if not named and hasattr(os, "getuid") and parent.stat().st_uid != os.getuid():
+                continue
+            folder.mkdir(exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 return folder
         except OSError:
@@ -146,34 +156,51 @@ def cache_folder():
 def _default_parents():
     if sys.platform == "win32":
         home = os.environ.get("LOCALAPPDATA")
-    elif sys.platform == "darwin":
-        home = Path.home() / "Library" / "Caches"
     else:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        home = os.environ.get("XDG_CACHE_HOME")
+        with contextlib.suppress(RuntimeError):  # a user without a home folder
+            home = home or Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     return ([Path(home) / "numgumbel"] if home else []) + [Path(tempfile.gettempdir()) / f"numgumbel-{user}"]
 
 
-class _HashedFolder(_CacheLocator):
-    """Numba cache locator for a folder whose name already says which sources its files were made from."""
+def _kernel_cache(function, dtype):
+    """A disk cache for one kernel in one precision, with an index of its own.
 
-    def __init__(self, function, path):
-        self._line = function.__code__.co_firstlineno
+    Numba writes index and data without a lock: processes that compile different precisions at once would mix them up in a
+    common index. Of one precision they write the same. A file that cannot be read or written costs a compilation, no more.
+    """
 
-    def get_cache_path(self):
-        return str(cache_folder())
+    class Locator(_CacheLocator):
+        def get_cache_path(self):
+            return str(cache_folder())
 
-    def get_source_stamp(self):
-        return source_hash()
+        def get_source_stamp(self):
+            return source_hash()
 
-    def get_disambiguator(self):
-        return str(self._line)
+        def get_disambiguator(self):
+            return f"{function.__code__.co_firstlineno}-{dtype}"
 
-    @classmethod
-    def from_function(cls, function, path):
-        return cls(function, path)
+        @classmethod
+        def from_function(cls, function, path):
+            return cls()
 
+    class Implementation(FunctionCache._impl_class):
+        _locator_classes: ClassVar = [Locator]
 
-class _KernelCache(FunctionCache):
-    class _impl_class(FunctionCache._impl_class):
-        _locator_classes: ClassVar = [_HashedFolder]
+    class Cache(FunctionCache):
+        _impl_class = Implementation
+
+        def load_overload(self, signature, target_context):
+            try:
+                return super().load_overload(signature, target_context)
+            except Exception:  # a damaged file may raise anything that unpickling can: begin again
+                with contextlib.suppress(OSError):
+                    self.flush()
+                return None
+
+        def save_overload(self, signature, data):
+            with contextlib.suppress(OSError):  # the disk is full or has become read-only: the code is in memory
+                super().save_overload(signature, data)
+
+    return Cache(function)

@@ -14,7 +14,7 @@ import numpy as np
 
 from .dispatch import Family, family_of, host_view
 from .kernels.field import COLUMN_END
-from .keys import Key
+from .keys import check_key
 
 REALS = (np.dtype(np.float32), np.dtype(np.float64))
 SMALLEST_TEMPERATURE, LARGEST_TEMPERATURE = 2.0**-64, 2.0**64
@@ -59,13 +59,6 @@ class Request:
         """The inverse of `along_axis`."""
         place = self.axis + len(self.leading)
         return array if place == array.ndim - 1 else np.moveaxis(array, place, -1)
-
-
-def check_key(key: object) -> tuple[int, int]:
-    """Key words of a `Key`; TypeError for anything else."""
-    if not isinstance(key, Key):
-        raise TypeError(f"key must be a Key as numgumbel.key(seed, *stream) makes it, got {type(key).__name__}: {key!r:.60}")
-    return key.words
 
 
 def sampling_request(
@@ -281,7 +274,7 @@ def output(
     if out is None:
         return np.empty(shape, dtypes[0])
     array = host_view(out, name, family)
-    if isinstance(out, (list, tuple)) or not isinstance(array, np.ndarray):
+    if isinstance(out, (list, tuple, np.generic)) or not isinstance(array, np.ndarray):
         raise TypeError(f"{name} must be an array that can be written to, got {type(out).__name__}")
     if array.dtype not in dtypes or not array.dtype.isnative:
         raise TypeError(f"{name} must be {' or '.join(str(np.dtype(d)) for d in dtypes)}, got {array.dtype}")
@@ -291,12 +284,22 @@ def output(
         raise ValueError(f"{name} is read-only")
     if not array.flags.aligned:
         raise ValueError(f"{name} is not aligned: its elements must start at multiples of their size")
-    if any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
+    if array.size and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
         raise ValueError(f"{name} is a broadcast view: several of its elements share memory")
     for other in inputs:
-        if other is not None and np.may_share_memory(array, other) and not _same_memory(array, other):
+        if other is not None and overlap(array, other) and not _same_memory(array, other):
             raise ValueError(f"{name} overlaps an input")
     return array
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays share an element; True where that is too hard to tell."""
+    if not np.may_share_memory(a, b):
+        return False
+    try:
+        return np.shares_memory(a, b, max_work=100_000)  # type: ignore[arg-type]  # any int, says its documentation
+    except np.exceptions.TooHardError:
+        return True
 
 
 def _same_memory(a: np.ndarray, b: np.ndarray) -> bool:

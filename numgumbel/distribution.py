@@ -10,6 +10,7 @@ Gumbel, *Statistical Theory of Extreme Values and Some Practical Applications*, 
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,7 @@ def pdf(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     >>> float(distribution.pdf(0.0))
     0.36787944117144233
     """
-    with np.errstate(all="ignore"):  # the limits are meant
-        return _pdf_of_arrays(x, loc, scale)
+    return _apply(_pdf_of_arrays, x, loc, scale)
 
 
 def cdf(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
@@ -69,8 +69,7 @@ def cdf(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     >>> float(distribution.cdf(0.0))
     0.36787944117144233
     """
-    with np.errstate(all="ignore"):  # the limits are meant
-        return _cdf_of_arrays(x, loc, scale)
+    return _apply(_cdf_of_arrays, x, loc, scale)
 
 
 def ppf(q: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
@@ -93,8 +92,20 @@ def ppf(q: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     >>> float(distribution.ppf(0.5))
     0.36651292058166435
     """
+    return _apply(_ppf_of_arrays, q, loc, scale)
+
+
+_compiling = threading.Lock()
+
+
+def _apply(ufunc: Any, *arguments: Any) -> Any:
+    """A ufunc of float64 arguments; compiled by one thread at a time."""
+    values = [np.asarray(argument, np.float64) for argument in arguments]
     with np.errstate(all="ignore"):  # the limits are meant
-        return _ppf_of_arrays(q, loc, scale)
+        if not ufunc.types:
+            with _compiling:
+                ufunc(0.0, 0.0, 1.0)
+        return ufunc(*values)
 
 
 def _inside_njit(function: Any, of_numbers: Any, of_arrays: Any) -> None:

@@ -7,9 +7,9 @@ import threading
 from typing import Any
 
 from . import ops
-from .arguments import STEP_END, check_key, draws_of, integer
+from .arguments import STEP_END, draws_of, integer
 from .kernels.field import FOLD_SPLIT
-from .keys import Key, KeyPart, fold
+from .keys import Key, KeyPart, check_key, fold
 from .keys import key as make_key
 
 __all__ = ["Generator", "default_rng"]
@@ -19,8 +19,8 @@ class Generator:
     """Draws from the field of one key, each call at the next free step.
 
     A draw of the generator is the pure function's at ``(rng.key, rng.step)``; ``n`` draws in one call take ``n`` steps. Calls
-    from several threads each get steps of their own. Instances can be pickled and copied; ``repr`` and `to_json` show the
-    whole state.
+    from several threads each get steps of their own. Instances can be pickled and copied; `to_json` shows the whole
+    state. A call that raises has taken its steps too.
 
     Parameters
     ----------
@@ -62,7 +62,10 @@ class Generator:
         return self._step
 
     def at(self, step: int) -> Generator:
-        """A generator of the same key whose next draw is at `step`: to draw again what was drawn there."""
+        """A generator of the same key whose next draw is at `step`: to draw again what was drawn there.
+
+        It counts its own splits from 0, so its children are those of this generator: split one of the two.
+        """
         return Generator(self._key, step)
 
     def split(self, n: int) -> list[Generator]:
@@ -124,8 +127,11 @@ class Generator:
         state = json.loads(text)
         if not isinstance(state, dict) or set(state) != {"version", "key", "step", "children"} or state["version"] != 1:
             raise ValueError(f"not the state of a Generator: {text!r:.80}")
-        generator = cls(Key(int(state["key"], 16)), state["step"])
-        generator._children = _checked(state["children"], "children")
+        try:
+            generator = cls(Key(int(state["key"], 16)), state["step"])
+            generator._children = _checked(state["children"], "children")
+        except TypeError:
+            raise ValueError(f"not the state of a Generator: {text!r:.80}") from None
         return generator
 
     def __getstate__(self) -> str:

@@ -75,6 +75,10 @@ def row_ids(*columns: Any) -> np.ndarray:
 
 
 def _as_array(values: Any) -> np.ndarray:
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError("a column is a numpy masked array: fill or drop its missing values")
+    if isinstance(values, (list, tuple)) and all(isinstance(value, int) for value in values):
+        return np.array(values, object)  # as NumPy's own integers, [-1, 2**63] would become floats and [True, 2] integers
     array = np.asarray(values)
     if array.dtype.kind in "SU" and not isinstance(values, (np.ndarray, np.generic)):
         return np.array(values, object)  # NumPy's own text and bytes drop NULs at the end
@@ -84,7 +88,9 @@ def _as_array(values: Any) -> np.ndarray:
 def _holds_integers(flat: np.ndarray) -> bool:
     if flat.dtype.kind in "iu":
         return True
-    return flat.dtype.kind == "O" and all(type(value) is int for value in flat)
+    return flat.dtype.kind == "O" and all(
+        isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in flat
+    )
 
 
 def _as_uint64(flat: np.ndarray) -> np.ndarray:
@@ -92,7 +98,7 @@ def _as_uint64(flat: np.ndarray) -> np.ndarray:
     if flat.dtype.kind == "O":
         if not all(-(1 << 63) <= value < 1 << 64 for value in flat):
             raise ValueError("integer ids must be from -2^63 to 2^64 - 1")
-        return np.array([value % (1 << 64) for value in flat], np.uint64)
+        return np.array([int(value) % (1 << 64) for value in flat], np.uint64)
     return flat.astype(np.uint64)
 
 

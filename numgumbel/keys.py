@@ -60,6 +60,13 @@ class Key:
         return Key, (self._value,)
 
 
+def check_key(key: object) -> tuple[int, int]:
+    """Key words of a `Key`; TypeError for anything else."""
+    if not isinstance(key, Key):
+        raise TypeError(f"key must be a Key as numgumbel.key(seed, *stream) makes it, got {type(key).__name__}: {key!r:.60}")
+    return key.words
+
+
 def key(seed: KeyPart, *stream: KeyPart) -> Key:
     """The key of a seed and a named stream.
 
@@ -136,10 +143,11 @@ def fold(key: Key, x: int, tag: int) -> Key:
     >>> ng.fold(ng.key(42), 7, tag=1 << 16)
     Key(0x975c9705270a61a2)
     """
-    from .arguments import check_key
-
     k0, k1 = check_key(key)
-    x, tag = operator.index(x), operator.index(tag)
+    for name, number in (("x", x), ("tag", tag)):
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+            raise TypeError(f"{name} must be an int, got {type(number).__name__}: {number!r:.60}")
+    x, tag = int(x), int(tag)
     if not -(1 << 63) <= x < 1 << 64:
         raise ValueError(f"x must be from -2^63 to 2^64 - 1, got {x}")
     if not 0 <= tag < 1 << 32:

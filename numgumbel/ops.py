@@ -11,6 +11,7 @@ from . import arguments as check
 from .arguments import Request
 from .dispatch import family_of, host_view, operation
 from .kernels.field import COLUMN_END
+from .keys import check_key
 
 __all__ = ["TopK", "categorical", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk"]
 
@@ -234,7 +235,8 @@ def gumbel_softmax_vjp(
     cotangent : array of the logits' dtype and shape
         Derivative of the loss in the sample.
     sample : array of the logits' dtype and shape, optional
-        The soft sample that the forward call returned.
+        The soft sample that the forward call returned. Logits are then not looked at: a row of NaN in it, as of a marked
+        row, gives a row of NaN.
     invalid : {None, "raise", "mark"}
         As in `categorical`; the gradient of a marked row is NaN all over.
     out : array of the logits' dtype and shape, optional
@@ -281,7 +283,7 @@ def gumbel_softmax_vjp(
     y = None if sample is None else _same_layout(sample, "sample", request, shape)
     inputs = [*_inputs(request), c] if y is None else [*_inputs(request), c, y]
     gradient = check.output(out, "out", shape, (request.dtype,), request.family)
-    if any(np.may_share_memory(gradient, other) for other in inputs if other is not None):
+    if any(check.overlap(gradient, other) for other in inputs if other is not None):
         raise ValueError("out overlaps an input")
     result = request.axis_last(gradient)
     backend = request.family.backend
@@ -375,6 +377,8 @@ def gumbel_topk(
     index = check.output(places[0], "out.index", shape, _index_dtypes(request), family, given)
     score = check.output(places[1], "out.score", shape, (request.dtype,), family, given)
     threshold = check.output(places[2], "out.threshold", (*request.leading, *request.batch), (request.dtype,), family, given)
+    if check.overlap(score, threshold) or check.overlap(index, score) or check.overlap(index, threshold):
+        raise ValueError("the arrays of out overlap each other")
     run = operation("topk", family.backend)
     _refuse(request, "gumbel_topk", run(request, request.axis_last(index), request.axis_last(score), threshold))
     return TopK(*out) if out is not None else TopK(*(_wrapped(request, array) for array in (index, score, threshold)))
@@ -437,7 +441,7 @@ def gumbel(
     >>> bool((ng.gumbel(ng.key(42), rows=[1], cols=[2, 0]) == g[1, [2, 0]]).all())
     True
     """
-    words = check.check_key(key)
+    words = check_key(key)
     if out is not None:
         family = family_of(out, "out")
         target = host_view(out, "out", family)
@@ -451,7 +455,11 @@ def gumbel(
     draws = check.draws_of(n)
     full = _field_shape(shape, rows, cols, None if target is None else target.shape[(draws is not None) :])
     batch, columns = full[:-1], full[-1]
-    loc, scale = float(loc), float(scale)
+    try:
+        with np.errstate(over="ignore"):
+            loc, scale = float(dtype.type(loc)), float(dtype.type(scale))
+    except (TypeError, ValueError):
+        raise TypeError(f"loc and scale must be numbers, got {loc!r:.60} and {scale!r:.60}") from None
     if not math.isfinite(loc):
         raise ValueError(f"loc must be finite, got {loc}")
     if not (math.isfinite(scale) and scale >= 0):

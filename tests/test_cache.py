@@ -55,6 +55,20 @@ def test_a_second_process_compiles_nothing_and_an_edited_scalar_is_seen(copy, tm
     assert other_folder != folder
 
 
+def test_damaged_files_are_compiled_anew(copy, tmp_path):
+    values, folder = run(copy, tmp_path / "cache")
+    for path in Path(folder).iterdir():
+        path.write_bytes(b"")
+    assert run(copy, tmp_path / "cache") == [values, folder]
+
+
+def test_precisions_have_indexes_of_their_own(copy, tmp_path):
+    """Processes write without a lock: what they write at once must be the same."""
+    _, folder = run(copy, tmp_path / "cache")
+    names = [path.name for path in Path(folder).iterdir() if path.suffix == ".nbi"]
+    assert any("noise_rows" in name and "float32" in name for name in names)
+
+
 def test_no_folder_to_write_to(copy, tmp_path):
     """A file where the folder should be: no cache, no message."""
     (tmp_path / "file").write_text("")

@@ -78,6 +78,10 @@ def test_masked_categories_have_no_gradient():
     gradient = ng.gumbel_softmax_vjp(KEY, x, c, mask=mask)
     assert (gradient[~mask] == 0).all()
     assert np.isfinite(gradient).all()
+    assert not np.signbit(gradient[~mask]).any()
+    c[~mask] = np.inf
+    anything = np.full_like(x, 0.25)  # a sample that is not 0 where masked
+    assert (ng.gumbel_softmax_vjp(KEY, x, c, sample=anything, mask=mask)[~mask] == 0).all()
     excluded = ng.gumbel_softmax_vjp(KEY, np.where(mask, x, -np.inf), np.where(mask, c, 0))
     np.testing.assert_array_equal(excluded, gradient)
 

@@ -568,11 +568,41 @@ def test_out_that_overlaps():
         ng.gumbel_softmax_vjp(KEY, x, x, out=x)
     shared = np.zeros((5, 6), np.int64)
     with pytest.raises(ValueError, match="out overlaps an input"):
-        ng.categorical(KEY, x[:5], cols=np.abs(shared), rows=shared[:, 0], out=shared[:, 1:2].T[0, ::-1])
+        ng.categorical(KEY, x[:5], rows=shared[:, 0], out=shared[::-1, 0])
     equal(x, before)
     row = np.lib.stride_tricks.as_strided(np.empty(1, np.int64), (5,), (0,))
     with pytest.raises(ValueError, match="share memory"):
         ng.categorical(KEY, x[:5], out=row)
+
+
+def test_empty_out():
+    for shape in ((0, 4), (3, 0, 4)):
+        index = np.empty(shape[:-1], np.int64)
+        assert ng.categorical(KEY, np.zeros(shape), out=index) is index
+        sample = np.empty(shape)
+        assert ng.gumbel_softmax(KEY, np.zeros(shape), out=sample) is sample
+        assert ng.gumbel(KEY, out=sample) is sample
+    draws = np.empty((0, 3), np.int64)
+    assert ng.categorical(KEY, logits(3, 4), n=0, out=draws) is draws
+
+
+def test_an_element_of_an_array_is_no_output():
+    """`out=result[i]` would be written to a copy and lost."""
+    result = np.zeros(4, np.int64)
+    with pytest.raises(TypeError, match="out must be an array that can be written to, got int64"):
+        ng.categorical(KEY, logits(4), out=result[0])
+    ng.categorical(KEY, np.array([-INF, -INF, 0.0]), out=result[0:1].reshape(()))
+    assert result[0] == 2
+
+
+def test_interleaved_memory_is_no_overlap():
+    big = np.zeros((4, 6))
+    big[:, :3] = logits(4, 3)
+    ng.gumbel_softmax(KEY, big[:, :3], out=big[:, 3:])
+    equal(big[:, 3:], ng.gumbel_softmax(KEY, logits(4, 3)))
+    shared = np.zeros((4, 1))
+    with pytest.raises(ValueError, match="the arrays of out overlap each other"):
+        ng.gumbel_topk(KEY, logits(4, 3), 1, out=(np.zeros((4, 1), np.int64), shared, shared[:, 0]))
 
 
 def test_out_of_topk():
@@ -700,6 +730,9 @@ BAD_FIELDS = {
     "scale": ({"shape": 3, "scale": -1.0}, ValueError, "scale must be 0 or more and finite, got -1.0"),
     "scale NaN": ({"shape": 3, "scale": NAN}, ValueError, "scale must be"),
     "loc": ({"shape": 3, "loc": INF}, ValueError, "loc must be finite"),
+    "loc in float32": ({"shape": 3, "loc": 1e300, "dtype": np.float32}, ValueError, "loc must be finite, got inf"),
+    "scale in float32": ({"shape": 3, "scale": 1e39, "dtype": np.float32}, ValueError, "scale must be"),
+    "loc array": ({"shape": 3, "loc": np.zeros(3)}, TypeError, "loc and scale must be numbers"),
     "rows shape": ({"shape": (2, 3), "rows": [1]}, ValueError, "rows must hold one id a row"),
     "cols shape": ({"shape": (2, 3), "cols": [1]}, ValueError, "cols must hold one id a column"),
     "out dtype": ({"out": np.empty(3, np.int64)}, TypeError, "out must be float32 or float64"),

@@ -11,7 +11,7 @@ from numpy import float64, int64, uint64
 from ..elementary import INF_F64, exp_f64, mulhi64
 from ..field import uniform_bits_at
 from ..jit import loop, row_kernel, sink
-from .cells import HAS_ROWS, TILE, load_tile, note_invalid, row_types, tile_max
+from .cells import HAS_ROWS, TILE, first_at_least, load_tile, note_invalid, row_types, tile_max
 
 
 @loop
@@ -61,10 +61,10 @@ def inverse_cdf_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, 
         for start in range(0, columns, TILE):
             x = x_buffer[: min(TILE, columns - start)]
             unordered |= load_tile(x, cells, mask, flags, outer, inner, start)
-            here = float64(tile_max(x))
-            if here > largest:
-                largest = here
-                greedy = start + _first_equal(x, here)
+            here = tile_max(x)
+            if float64(here) > largest:
+                largest = float64(here)
+                greedy = start + first_at_least(x, here)
         if unordered or greedy < 0:
             note_invalid(invalid, position)
             index[outer, inner] = -1
@@ -94,11 +94,3 @@ def inverse_cdf_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, 
                     below += here
                     start += n
             index[outer, inner] = found
-
-
-@loop
-def _first_equal(x, value):
-    for j in range(x.shape[0]):
-        if float64(x[j]) >= value:
-            return j
-    return x.shape[0]

@@ -73,7 +73,7 @@ def softmax_rows(k0, k1, step, rows, cols, cells, mask, flags, tau, hard, first,
             for start in range(0, columns, TILE):
                 n = min(TILE, columns - start)
                 s = s_buffer[:n]
-                _read(s, sample[outer, inner, start : start + n])
+                store_tile(s, sample[outer, inner, start : start + n])
                 for j in range(n):
                     s[j] = exp((s[j] - best) * inverse)
                 total += block_sum(s, partial)
@@ -128,23 +128,22 @@ def softmax_vjp_rows(sample, cotangent, mask, flags, tau, first, last, gradient)
         for start in range(0, columns, TILE):
             n = min(TILE, columns - start)
             y, c = y_buffer[:n], c_buffer[:n]
-            _read(y, sample[outer, inner, start : start + n])
+            store_tile(y, sample[outer, inner, start : start + n])
             _read_allowed(c, cotangent, mask, flags, outer, inner, start)
             total += block_dot(y, c, partial)
         mean = real(total)
         for start in range(0, columns, TILE):
             n = min(TILE, columns - start)
             y, c = y_buffer[:n], c_buffer[:n]
-            _read(y, sample[outer, inner, start : start + n])
+            store_tile(y, sample[outer, inner, start : start + n])
             _read_allowed(c, cotangent, mask, flags, outer, inner, start)
             for j in range(n):
                 y[j] = (y[j] * (c[j] - mean)) * inverse
+            if flags & HAS_MASK:
+                for j in range(n):
+                    if mask[outer, inner, start + j] == 0:
+                        y[j] = 0
             store_tile(gradient[outer, inner, start : start + n], y)
-
-
-@loop
-def _read(values, row):
-    store_tile(values, row)
 
 
 @loop
