@@ -36,7 +36,7 @@ class Refused(click.ClickException):
     exit_code = 2
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
 @click.version_option(ng.__version__, prog_name="numgumbel")
 def cli() -> None:
     """Per-row Gumbel noise fused with argmax, softmax and top-k."""
@@ -50,7 +50,7 @@ def cli() -> None:
     "--stream",
     multiple=True,
     metavar="PART",
-    help="Part of the stream's name, e.g. mode_choice; may be repeated. Digits make an integer part.",
+    help="Part of the stream's name, e.g. mode_choice; may be repeated. An integer such as 2030 makes an integer part.",
 )
 @click.option("--step", type=int, default=0, show_default=True, help="Step of the first draw.")
 @click.option(
@@ -100,7 +100,7 @@ def sample(
 
     FILE is a .npy array (rows, categories) of float32 or float64 logits, of any size, or a .csv. A first line of a .csv that is
     not all numbers is a header with the names of the categories; a column named "id" (or --id-column) names the rows, and their
-    noise goes with them: integers as they are, anything else hashed. Without ids a row's noise goes with its position.
+    noise goes with them: an integer as it is, anything else hashed. Without ids a row's noise goes with its position.
 
     --out FILE.npy gets indices: (rows), (n, rows) with --n, (rows, K) with --topk, floats (rows, categories) with --softmax.
     --out FILE.csv gets one line a row, with names where the header has them and one column a draw.
@@ -116,8 +116,11 @@ def sample(
     rows = open_rows(file, id_column)
     if k is not None and not 1 <= k <= rows.columns:
         raise Refused(f"--topk must be from 1 to the number of categories, {rows.columns}, got {k}")
-    mask = open_mask(mask_path, rows.rows, rows.columns) if mask_path is not None else None
-    key = ng.key(seed, *(int(part) if re.fullmatch(r"[+-]?\d+", part) else part for part in stream))
+    mask = open_mask(mask_path, rows) if mask_path is not None else None
+    try:
+        key = ng.key(seed, *(int(part) if re.fullmatch(r"0|-?[1-9][0-9]{0,99}", part) else part for part in stream))
+    except UnicodeEncodeError as problem:
+        raise Refused(f"--stream is not text that can be encoded: {problem.reason}") from None
     job = _Job(rows, mask, key, probs, step, 1.0 if temperature is None else temperature, draws, k, tau)
     inputs = [path for path in (file, mask_path) if path is not None]
     job.check()
@@ -158,24 +161,25 @@ class _Job:
     def check(self) -> None:
         """Refuse numbers that no sampling function takes, before any file is touched."""
         try:
-            self._draw(np.zeros((1, self.rows.columns)), None, None)
+            self._draw(np.zeros((1, self.rows.columns)), None, None, 1)
+            self._draw(np.zeros((0, self.rows.columns)), None, None, self.draws)
         except (TypeError, ValueError) as problem:
             raise Refused(str(problem)) from None
 
     def blocks(self) -> Iterator[tuple[np.ndarray, Block]]:
         """(result, input) of every block of rows."""
-        masks = mask_blocks(self.mask, self.size) if self.mask is not None else None
+        masks = mask_blocks(self.mask, self.rows, self.size) if self.mask is not None else None
         for block in self.rows.blocks(self.size):
             mask = None if masks is None else next(masks)
             ids = np.arange(block.start, block.start + len(block.values)) if block.ids is None else block.ids
-            result = self._draw(block.values, mask, ids)
+            result = self._draw(block.values, mask, ids, self.draws)
             bad = np.isnan(result).any(axis=-1) if self.tau is not None else (result[..., :1] if self.k else result) == -1
             self._refuse_invalid(bad.reshape(self.draws or 1, len(block.values), -1)[0, :, 0], block.start, block.values, mask)
             yield result, block
 
-    def _draw(self, values: np.ndarray, mask: np.ndarray | None, ids: np.ndarray | None) -> np.ndarray:
+    def _draw(self, values: np.ndarray, mask: np.ndarray | None, ids: np.ndarray | None, n: int | None) -> np.ndarray:
         cells: dict[str, Any] = {"probs" if self.probs else "logits": values}
-        place: dict[str, Any] = {"step": self.step, "rows": ids, "mask": mask, "n": self.draws, "invalid": "mark"}
+        place: dict[str, Any] = {"step": self.step, "rows": ids, "mask": mask, "n": n, "invalid": "mark"}
         if self.tau is not None:
             return ng.gumbel_softmax(self.key, tau=self.tau, **cells, **place)
         if self.k is not None:
@@ -305,7 +309,7 @@ def _facts() -> dict[str, Any]:
         "cpu features": [name for name in ("fma", "avx2", "avx512f", "neon") if features.get(name)],
         "threads available": threads,
         "threads used": 1,
-        "kernel cache": str(folder) if folder else "none: no folder can be written, every process compiles anew",
+        "kernel cache": str(folder) if folder else "none, turned off or no folder can be written: every process compiles anew",
         "backends": sorted(dispatch.backends()),
         "array families": sorted(dispatch.families()),
     }
@@ -321,6 +325,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = problem.format_message() if isinstance(problem, click.ClickException) else str(problem)
         click.echo(f"numgumbel: error: {' '.join(text.split())}", err=True)
         return 2
+    except MemoryError:
+        click.echo(
+            "numgumbel: error: not enough memory: ask for fewer draws at a time (--n), at later steps (--step)", err=True
+        )
+        return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("numgumbel: interrupted", err=True)
         return 130
@@ -328,3 +337,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone (`| head`): say nothing, also not when Python closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as problem:
+        click.echo(f"numgumbel: error: {problem.strerror or problem}", err=True)
+        return 2

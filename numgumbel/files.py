@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -67,10 +68,14 @@ class NpyRows:
 
     def _mapped(self) -> np.ndarray:
         try:
-            return np.load(self.path, mmap_mode="r", allow_pickle=False)
+            array = np.load(self.path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, OSError) as problem:
             reason = str(problem).splitlines()[0] if str(problem) else "it is empty"
             raise FileError(f"{self.path}: not a .npy file that can be read: {reason}") from None
+        if not isinstance(array, np.ndarray):
+            array.close()
+            raise FileError(f"{self.path}: not a .npy file that can be read: it is an archive (.npz)")
+        return array
 
     def blocks(self, size: int) -> Iterator[Block]:
         """Blocks of at most `size` rows."""
@@ -106,16 +111,24 @@ class CsvRows:
 
     def __post_init__(self) -> None:
         self._id_at: int | None = None
-        self._ids_are_integers = True
         lines = self._lines()
         first = next(lines, None)
         if first is None:
             raise FileError(f"{self.path}: the file is empty")
         number, cells = first
         self._width = len(cells)
-        self._header = any(not _is_number(cell) for cell in cells)
+        cells = [cell.strip() for cell in cells]
+        numbers = [_is_number(cell) for cell in cells]
+        self._header = not all(numbers)
         if self._header:
-            self._read_header([cell.strip() for cell in cells], number)
+            # Category names may be numbers where a column of ids says that this is a header; else it may be damaged data.
+            if any(numbers) and (self.wanted_id or "id") not in cells:
+                raise FileError(
+                    f"{self.path}: line {number} mixes numbers and text: a header has names only, data numbers only"
+                )
+            if "" in cells:
+                raise FileError(f"{self.path}: line {number}, column {cells.index('') + 1}: the name is empty")
+            self._read_header(cells, number)
         elif self.wanted_id is not None:
             raise FileError(
                 f"{self.path}: line {number} holds numbers only, so there is no header with a column {self.wanted_id!r}"
@@ -123,10 +136,10 @@ class CsvRows:
         self.columns = self._width - (self._id_at is not None)
         if self.columns == 0:
             raise FileError(f"{self.path}: no categories, line {number} has the id column only")
-        for _line, cells in self._data():
+        for line, cells in self._data():
             self.rows += 1
-            if self._id_at is not None and self._ids_are_integers:
-                self._ids_are_integers = _is_id(cells[self._id_at])
+            if self._id_at is not None and not cells[self._id_at].strip():
+                raise FileError(f"{self.path}: line {line}, column {self.id_name!r}: the id is empty")
 
     def _read_header(self, names: list[str], number: int) -> None:
         repeated = next((name for i, name in enumerate(names) if name in names[:i]), None)
@@ -147,7 +160,7 @@ class CsvRows:
                     if cells:
                         yield reader.line_num, cells
         except UnicodeDecodeError as problem:
-            raise FileError(f"{self.path}: not UTF-8 text: {problem.reason} at byte {problem.start}") from None
+            raise FileError(f"{self.path}: not UTF-8 text after line {reader.line_num}: {problem.reason}") from None
         except csv.Error as problem:
             raise FileError(f"{self.path}: line {reader.line_num}: {problem}") from None
         except OSError as problem:
@@ -170,12 +183,11 @@ class CsvRows:
         ids: list[str] = []
         for number, cells in self._data():
             if self._id_at is not None:
-                ids.append(cells.pop(self._id_at))
-            try:
-                values.append([float(cell) for cell in cells])
-            except ValueError:
-                at = next(i for i, cell in enumerate(cells) if not _is_number(cell))
-                raise FileError(f"{self.path}: line {number}, column {self.label(at)}: {cells[at]!r} is not a number") from None
+                ids.append(cells.pop(self._id_at).strip())
+            at = next((i for i, cell in enumerate(cells) if not _is_number(cell)), None)
+            if at is not None:
+                raise FileError(f"{self.path}: line {number}, column {self.label(at)}: {cells[at]!r} is not a number in range")
+            values.append([float(cell) for cell in cells])
             if len(values) == size:
                 yield self._block(start, values, ids)
                 start += len(values)
@@ -186,9 +198,12 @@ class CsvRows:
     def _block(self, start: int, values: list[list[float]], ids: list[str]) -> Block:
         if self._id_at is None:
             return Block(start, np.array(values))
-        if self._ids_are_integers:
-            return Block(start, np.array(values), np.array([int(text) for text in ids], np.int64), ids)
-        return Block(start, np.array(values), row_ids(ids), ids)
+        # Id by id, so that a row's noise never depends on what the other rows are called.
+        numbers = row_ids(ids)
+        for i, text in enumerate(ids):
+            if _is_id(text):
+                numbers[i] = int(text)
+        return Block(start, np.array(values), numbers, ids)
 
     def label(self, column: int) -> str:
         """A column's name, or its number counted from 1 where there are no names."""
@@ -221,8 +236,8 @@ def open_rows(path: Path, id_column: str | None) -> NpyRows | CsvRows:
     return rows
 
 
-def open_mask(path: Path, rows: int, columns: int) -> NpyRows | CsvRows:
-    """A mask of (rows, columns), or of one row for all, from a .npy or .csv file.
+def open_mask(path: Path, data: NpyRows | CsvRows) -> NpyRows | CsvRows:
+    """A mask of the data's rows and columns, or of one row for all, from a .npy or .csv file.
 
     Raises
     ------
@@ -230,6 +245,7 @@ def open_mask(path: Path, rows: int, columns: int) -> NpyRows | CsvRows:
         As `open_rows`, and where the shape is neither.
     """
     _must_be_file(path)
+    rows, columns = data.rows, data.columns
     mask: NpyRows | CsvRows
     if path.suffix == ".csv":
         mask = CsvRows(path)
@@ -241,12 +257,22 @@ def open_mask(path: Path, rows: int, columns: int) -> NpyRows | CsvRows:
         raise FileError(f"{path}: the name must end in .npy or .csv")
     if mask.columns != columns or mask.rows not in (1, rows):
         raise FileError(f"{path}: the mask must have 1 or {rows} rows of {columns} columns, got {mask.rows} of {mask.columns}")
+    if mask.names is not None and data.names is not None and mask.names != data.names:
+        raise FileError(f"{path}: the mask's columns are {', '.join(mask.names)}, the data's are {', '.join(data.names)}")
     return mask
 
 
-def mask_blocks(mask: NpyRows | CsvRows, size: int) -> Iterator[np.ndarray]:
-    """The mask's blocks, in step with those of the logits; a single row is repeated for ever."""
+def mask_blocks(mask: NpyRows | CsvRows, data: NpyRows | CsvRows, size: int) -> Iterator[np.ndarray]:
+    """The mask's blocks, in step with those of the data; a single row is repeated for ever."""
+    both_named = isinstance(mask, CsvRows) and isinstance(data, CsvRows) and mask.id_name and data.id_name
+    others = data.blocks(size) if both_named and mask.rows > 1 else None
     for block in mask.blocks(size):
+        if others is not None:
+            pairs = enumerate(zip(next(others).labels or [], block.labels or [], strict=True))
+            other = next(((row, wanted, got) for row, (wanted, got) in pairs if wanted != got), None)
+            if other is not None:
+                place = mask.place(block.start + other[0])
+                raise FileError(f"{place}: the id is {other[2]!r}, in the data it is {other[1]!r}")
         values = block.values
         if isinstance(mask, CsvRows):
             wrong = np.argwhere((values != 0) & (values != 1))
@@ -345,12 +371,14 @@ def _must_be_file(path: Path) -> None:
 
 
 def _is_number(text: str) -> bool:
+    """A number as Python reads it, but for 1_000 and for what overflows to infinity."""
     try:
-        float(text)
+        value = float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text and not (math.isinf(value) and any(character.isdigit() for character in text))
 
 
 def _is_id(text: str) -> bool:
-    return re.fullmatch(r"\s*[+-]?\d{1,19}\s*", text) is not None and -(2**63) <= int(text) < 2**63
+    """An integer in its shortest form: 007 is a text."""
+    return re.fullmatch(r"0|-?[1-9][0-9]{0,18}", text) is not None and -(2**63) <= int(text) < 2**63

@@ -132,6 +132,11 @@ def test_csv_without_header(run, monkeypatch):
 def test_csv_with_header_and_ids(run, monkeypatch):
     monkeypatch.setattr(cli, "BLOCK_BYTES", 8 * 3 * 10)
     x, names = logits(50, 3), ["air", "train", "bus"]
+    # Each id is read for itself: a text among integers changes nobody else's noise.
+    write_csv("mixed.csv", x, names, [*range(48), "x", "007"])
+    sampled(run, "mixed.csv", "--out", "mixed.npy")
+    ids = np.concatenate([np.arange(48), ng.row_ids(["x", "007"])])
+    np.testing.assert_array_equal(np.load("mixed.npy"), ng.categorical(KEY, x, rows=ids))
     numbers = np.random.default_rng(1).permutation(50) - 7
     write_csv("numbers.csv", x, names, numbers)
     sampled(run, "numbers.csv", "--out", "out.npy")
@@ -139,7 +144,8 @@ def test_csv_with_header_and_ids(run, monkeypatch):
     people = [f"person {i}" for i in range(49)] + ["7"]
     write_csv("people.csv", x, names, people)
     out = sampled(run, "people.csv", "--out", "out.csv", "--n", "2", "--step", "4")
-    wanted = ng.categorical(KEY, x, rows=ng.row_ids(people), n=2, step=4)
+    ids = np.append(ng.row_ids(people[:-1]), 7)
+    wanted = ng.categorical(KEY, x, rows=ids, n=2, step=4)
     lines = [line.split(",") for line in Path("out.csv").read_text().splitlines()]
     assert lines[0] == ["id", "draw_4", "draw_5"]
     assert lines[1:] == [[person, names[a], names[b]] for person, a, b in zip(people, *wanted, strict=True)]
@@ -230,13 +236,38 @@ BAD = {
         ["x.csv"],
         "x.csv: line 2 has 2 columns, the first line has 3",
     ),
-    "text": (lambda: Path("x.csv").write_text("a,b\n1,2\n3,x\n"), ["x.csv"], "x.csv: line 3, column 'b': 'x' is not a number"),
+    "text": (
+        lambda: Path("x.csv").write_text("a,b\n1,2\n3,x\n"),
+        ["x.csv"],
+        "x.csv: line 3, column 'b': 'x' is not a number in range",
+    ),
     "empty cell": (
         lambda: Path("x.csv").write_text("a,b\n1,2\n\n3,\n"),
         ["x.csv"],
-        "x.csv: line 4, column 'b': '' is not a number",
+        "x.csv: line 4, column 'b': '' is not a number in range",
     ),
     "unclosed": (lambda: Path("x.csv").write_text('a,b\n1,"2\n'), ["x.csv"], "x.csv: line 2"),
+    "damaged header": (lambda: Path("x.csv").write_text("1.0,,3.0\n1,2,3\n"), ["x.csv"], "line 1 mixes numbers and text"),
+    "unnamed column": (lambda: Path("x.csv").write_text(",air,car\n0,1,2\n"), ["x.csv"], "line 1, column 1: the name is empty"),
+    "empty id": (lambda: Path("x.csv").write_text("id,a,b\n1,1,2\n,1,2\n"), ["x.csv"], "line 3, column 'id': the id is empty"),
+    "overflow": (
+        lambda: Path("x.csv").write_text("1,2\n1e400,3\n"),
+        ["x.csv"],
+        "line 2, column 1: '1e400' is not a number in range",
+    ),
+    "underscore": (lambda: Path("x.csv").write_text("1,2\n1_000,3\n"), ["x.csv"], "'1_000' is not a number"),
+    "archive": (lambda: (np.savez("x.npz", a=1), Path("x.npz").rename("x.npy")), ["x.npy"], "it is an archive"),
+    "stream": (lambda: np.save("x.npy", np.ones((2, 3))), ["x.npy", "--stream", "\udcff"], "--stream is not text"),
+    "mask names": (
+        lambda: (Path("x.csv").write_text("a,b\n1,2\n"), Path("m.csv").write_text("b,a\n1,1\n")),
+        ["x.csv", "--mask", "m.csv"],
+        "m.csv: the mask's columns are b, a, the data's are a, b",
+    ),
+    "mask ids": (
+        lambda: (Path("x.csv").write_text("id,a\n1,2\n2,2\n"), Path("m.csv").write_text("id,a\n2,1\n1,1\n")),
+        ["x.csv", "--mask", "m.csv"],
+        "m.csv: line 2: the id is '2', in the data it is '1'",
+    ),
     "not text": (lambda: Path("x.csv").write_bytes(b"a,b\n1,\xff\n"), ["x.csv"], "x.csv: not UTF-8 text"),
     "repeated name": (lambda: Path("x.csv").write_text("a,a\n1,2\n"), ["x.csv"], "two columns are named 'a'"),
     "unknown id": (
