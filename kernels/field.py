@@ -68,6 +68,13 @@ def key_of_step(k0, k1, step):
 
 
 @scalar
+def address_of(k0, k1, step, row):
+    """(k0, k1, c3, r0, r1): all of an address but the column; the step has been folded, c3 is that of domain 0."""
+    k0, k1 = key_of_step(k0, k1, step)
+    return k0, k1, counter_of_step(step, DOMAIN_COARSE), uint32(row), uint32(uint64(row) >> uint64(32))
+
+
+@scalar
 def half_word(h, w0, w1, w2, w3):
     """The 16-bit half-word h of four words, low half first, as uint32."""
     pair = uint32(h >> uint32(1))
@@ -170,18 +177,14 @@ def bits_at(k0, k1, step, row, column):
     column : int64
         Column id, 0 <= column < 2^35 - 16.
     """
-    k0, k1 = key_of_step(k0, k1, step)
-    c3 = counter_of_step(step, DOMAIN_COARSE)
-    r0, r1 = uint32(row), uint32(uint64(row) >> uint64(32))
+    k0, k1, c3, r0, r1 = address_of(k0, k1, step, row)
     return field_b32(k0, k1, c3, r0, r1, column), field_tail(k0, k1, c3, r0, r1, column)
 
 
 @scalar
 def exponential_at_f32(k0, k1, step, row, column):
     """E in float32 at an address; arguments as in `bits_at`."""
-    k0, k1 = key_of_step(k0, k1, step)
-    c3 = counter_of_step(step, DOMAIN_COARSE)
-    r0, r1 = uint32(row), uint32(uint64(row) >> uint64(32))
+    k0, k1, c3, r0, r1 = address_of(k0, k1, step, row)
     b32 = field_b32(k0, k1, c3, r0, r1, column)
     if b32 < TAIL_BELOW:
         return exponential_tail_f32(b32, field_tail(k0, k1, c3, r0, r1, column))
@@ -210,9 +213,8 @@ def gumbel_at_f64(k0, k1, step, row, column):
 @scalar
 def uniform_bits_at(k0, k1, step, row):
     """The 64 bits of one row's uniform, for the inverse CDF: word 1 above word 0 at a counter no column reaches."""
-    k0, k1 = key_of_step(k0, k1, step)
-    c3 = counter_of_step(step, DOMAIN_COARSE)
-    w0, w1, _w2, _w3 = philox4x32(COUNTER_UNIFORM, uint32(row), uint32(uint64(row) >> uint64(32)), c3, k0, k1)
+    k0, k1, c3, r0, r1 = address_of(k0, k1, step, row)
+    w0, w1, _w2, _w3 = philox4x32(COUNTER_UNIFORM, r0, r1, c3, k0, k1)
     return (uint64(w1) << uint64(32)) | uint64(w0)
 
 

@@ -5,8 +5,8 @@
 `row_kernel`  a CPU loop over rows: releases the GIL, compiled once per working precision with array layouts that accept
               every stride pattern and read-only input, kept on disk.
 
-The disk cache lives in a folder named by a hash of every kernel source and of the compiler's versions. Numba's own stamp
-covers only the file of the function itself, so that an edited scalar would serve a stale caller.
+The disk cache lives in a folder named by a hash of every kernel source, the compiler's versions and the processor. Numba's
+own stamp covers only the file of the function itself, so that an edited scalar would serve a stale caller.
 """
 
 import contextlib

@@ -21,7 +21,7 @@ from rich.table import Table
 
 import numgumbel as ng
 
-from .files import Block, CsvResult, CsvRows, FileError, NpyResult, NpyRows, mask_blocks, open_mask, open_rows, result_file
+from .files import Block, CsvResult, CsvRows, FileError, NpyResult, NpyRows, masked_blocks, open_mask, open_rows, result_file
 
 # Bytes of one block of rows, input or output, whichever is larger.
 BLOCK_BYTES = 1 << 23
@@ -98,9 +98,9 @@ def sample(
 ) -> None:
     """Sample a category for every row of FILE and print the share of each.
 
-    FILE is a .npy array (rows, categories) of float32 or float64 logits, of any size, or a .csv. A first line of a .csv that is
-    not all numbers is a header with the names of the categories; a column named "id" (or --id-column) names the rows, and their
-    noise goes with them: an integer as it is, anything else hashed. Without ids a row's noise goes with its position.
+    FILE is a .npy array (rows, categories) of float32 or float64 logits, of any size, or a .csv. A first line of names in a .csv
+    is a header with the names of the categories; a column named "id" (or --id-column) names the rows, and their noise goes with
+    them: an integer as it is, anything else hashed. Without ids a row's noise goes with its position.
 
     --out FILE.npy gets indices: (rows), (n, rows) with --n, (rows, K) with --topk, floats (rows, categories) with --softmax.
     --out FILE.csv gets one line a row, with names where the header has them and one column a draw.
@@ -168,9 +168,7 @@ class _Job:
 
     def blocks(self) -> Iterator[tuple[np.ndarray, Block]]:
         """(result, input) of every block of rows."""
-        masks = mask_blocks(self.mask, self.rows, self.size) if self.mask is not None else None
-        for block in self.rows.blocks(self.size):
-            mask = None if masks is None else next(masks)
+        for block, mask in masked_blocks(self.rows, self.mask, self.size):
             ids = np.arange(block.start, block.start + len(block.values)) if block.ids is None else block.ids
             result = self._draw(block.values, mask, ids, self.draws)
             bad = np.isnan(result).any(axis=-1) if self.tau is not None else (result[..., :1] if self.k else result) == -1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import math
 import os
 import re
@@ -27,7 +28,7 @@ __all__ = [
     "FileError",
     "NpyResult",
     "NpyRows",
-    "mask_blocks",
+    "masked_blocks",
     "open_mask",
     "open_rows",
     "result_file",
@@ -91,7 +92,7 @@ class NpyRows:
 
 @dataclass
 class CsvRows:
-    """Rows of a .csv file; a first line with anything but numbers in it is a header.
+    """Rows of a .csv file; a first line of names is a header.
 
     Attributes
     ----------
@@ -118,7 +119,7 @@ class CsvRows:
         number, cells = first
         self._width = len(cells)
         cells = [cell.strip() for cell in cells]
-        numbers = [_is_number(cell) for cell in cells]
+        numbers = [_number(cell) is not None for cell in cells]
         self._header = not all(numbers)
         if self._header:
             # Category names may be numbers where a column of ids says that this is a header; else it may be damaged data.
@@ -184,10 +185,11 @@ class CsvRows:
         for number, cells in self._data():
             if self._id_at is not None:
                 ids.append(cells.pop(self._id_at).strip())
-            at = next((i for i, cell in enumerate(cells) if not _is_number(cell)), None)
-            if at is not None:
+            row = [value for value in map(_number, cells) if value is not None]
+            if len(row) < len(cells):
+                at = next(i for i, cell in enumerate(cells) if _number(cell) is None)
                 raise FileError(f"{self.path}: line {number}, column {self.label(at)}: {cells[at]!r} is not a number in range")
-            values.append([float(cell) for cell in cells])
+            values.append(row)
             if len(values) == size:
                 yield self._block(start, values, ids)
                 start += len(values)
@@ -262,17 +264,27 @@ def open_mask(path: Path, data: NpyRows | CsvRows) -> NpyRows | CsvRows:
     return mask
 
 
-def mask_blocks(mask: NpyRows | CsvRows, data: NpyRows | CsvRows, size: int) -> Iterator[np.ndarray]:
-    """The mask's blocks, in step with those of the data; a single row is repeated for ever."""
-    both_named = isinstance(mask, CsvRows) and isinstance(data, CsvRows) and mask.id_name and data.id_name
-    others = data.blocks(size) if both_named and mask.rows > 1 else None
+def masked_blocks(data: NpyRows | CsvRows, mask: NpyRows | CsvRows | None, size: int) -> Iterator[tuple[Block, Any]]:
+    """Blocks of at most `size` rows of the data, each with its part of the mask, or None where there is no mask.
+
+    Raises
+    ------
+    FileError
+        Where a mask in a .csv holds anything but 0 and 1, or both files name their rows and the names differ.
+    """
+    masks = itertools.repeat(None) if mask is None else _mask_blocks(mask, size)
+    for block in data.blocks(size):
+        part = next(masks)
+        if part is not None and mask is not None and mask.rows > 1 and part.labels and block.labels:
+            for row, (got, wanted) in enumerate(zip(part.labels, block.labels, strict=True)):
+                if got != wanted:
+                    raise FileError(f"{mask.place(part.start + row)}: the id is {got!r}, in the data it is {wanted!r}")
+        yield block, None if part is None else part.values
+
+
+def _mask_blocks(mask: NpyRows | CsvRows, size: int) -> Iterator[Block]:
+    """The mask's blocks; a single row is repeated for ever."""
     for block in mask.blocks(size):
-        if others is not None:
-            pairs = enumerate(zip(next(others).labels or [], block.labels or [], strict=True))
-            other = next(((row, wanted, got) for row, (wanted, got) in pairs if wanted != got), None)
-            if other is not None:
-                place = mask.place(block.start + other[0])
-                raise FileError(f"{place}: the id is {other[2]!r}, in the data it is {other[1]!r}")
         values = block.values
         if isinstance(mask, CsvRows):
             wrong = np.argwhere((values != 0) & (values != 1))
@@ -280,10 +292,10 @@ def mask_blocks(mask: NpyRows | CsvRows, data: NpyRows | CsvRows, size: int) -> 
                 row, column = wrong[0]
                 place = mask.place(block.start + int(row), int(column))
                 raise FileError(f"{place}: a mask holds 0 and 1, got {values[row, column]:g}")
-            values = values.astype(np.bool_)
+            block.values = values.astype(np.bool_)
         while mask.rows == 1:
-            yield values
-        yield values
+            yield block
+        yield block
 
 
 @contextlib.contextmanager
@@ -370,13 +382,14 @@ def _must_be_file(path: Path) -> None:
         raise FileError(f"{path}: no such file")
 
 
-def _is_number(text: str) -> bool:
-    """A number as Python reads it, but for 1_000 and for what overflows to infinity."""
+def _number(text: str) -> float | None:
+    """A number as Python reads it, but for 1_000 and for what overflows to infinity: those are None, as any text is."""
     try:
         value = float(text)
     except ValueError:
-        return False
-    return "_" not in text and not (math.isinf(value) and any(character.isdigit() for character in text))
+        return None
+    unsaid = "_" in text or (math.isinf(value) and any(character.isdigit() for character in text))
+    return None if unsaid else value
 
 
 def _is_id(text: str) -> bool:

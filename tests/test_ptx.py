@@ -181,6 +181,7 @@ CASES = {
     "mulhi64": one(elementary.mulhi64, uint64(uint64, uint64), [words64, words64]),
     "counter_of_step": one(field.counter_of_step, uint32(int64, uint32), [steps, below(4)]),
     "key_of_step": each(element_of(2, 3), field.key_of_step, uint32(uint32, uint32, int64), [words32, words32, steps]),
+    "address_of": each(element_of(5, 4), field.address_of, uint32(*ADDRESS_TYPES[:4]), (words32, words32, steps, rows)),
     "half_word": one(field.half_word, uint32(*[uint32] * 5), [below(8), *[words32] * 4]),
     "field_b32": one(field.field_b32, uint32(*[uint32] * 5, int64), cell),
     "field_tail": one(field.field_tail, uint32(*[uint32] * 5, int64), cell),

@@ -50,51 +50,88 @@ def load_tile(x, cells, mask, flags, outer, inner, start):
         True where an allowed cell is NaN (or a negative probability): the row is invalid.
     """
     n = x.shape[0]
-    _copy(x, cells[outer, inner, start : start + n])
+    read_tile(x, cells[outer, inner, start : start + n])
     if flags & IS_PROBS:
         for j in range(n):
             x[j] = log(x[j])
     if flags & HAS_MASK:
-        _exclude(x, mask[outer, inner, start : start + n])
+        exclude(x, mask[outer, inner, start : start + n], x.dtype.type(-INF_F64))
     unordered = int32(0)
     for j in range(n):
         unordered |= int32(x[j] != x[j])
     return unordered != int32(0)
 
 
-@loop
-def _copy(x, cells):
-    if cells.strides[0] == cells.itemsize:
-        packed = as_contiguous(cells)
-        for j in range(x.shape[0]):
-            x[j] = packed[j]
-    else:
-        for j in range(x.shape[0]):
-            x[j] = cells[j]
+# The loops below are written once and compiled twice: for packed rows, which LLVM vectorises, and for any stride.
 
 
 @loop
-def _exclude(x, mask):
-    nothing = x.dtype.type(-INF_F64)
-    if mask.strides[0] == 1:
-        packed = as_contiguous(mask)
-        for j in range(x.shape[0]):
-            x[j] = x[j] if packed[j] != 0 else nothing
+def read_tile(values, row):
+    """values = row. OUT real[n] contiguous, IN real[n] any stride."""
+    if row.strides[0] == row.itemsize:
+        _copy(values, as_contiguous(row))
     else:
-        for j in range(x.shape[0]):
-            x[j] = x[j] if mask[j] != 0 else nothing
+        _copy(values, row)
 
 
 @loop
-def store_tile(out, values):
-    """out[:] = values, packed where `out` allows. OUT real[n] any stride, IN real[n] contiguous."""
-    if out.strides[0] == out.itemsize:
-        packed = as_contiguous(out)
-        for j in range(values.shape[0]):
-            packed[j] = values[j]
+def store_tile(row, values):
+    """row = values. OUT real[n] any stride, IN real[n] contiguous."""
+    if row.strides[0] == row.itemsize:
+        _copy(as_contiguous(row), values)
     else:
-        for j in range(values.shape[0]):
-            out[j] = values[j]
+        _copy(row, values)
+
+
+@loop
+def exclude(values, mask, nothing):
+    """values = nothing where mask is 0. INOUT real[n] contiguous, IN uint8[n] any stride."""
+    if mask.strides[0] == mask.itemsize:
+        _exclude(values, as_contiguous(mask), nothing)
+    else:
+        _exclude(values, mask, nothing)
+
+
+@loop
+def fill_row(row, value):
+    """row = value. OUT real[n] any stride."""
+    if row.strides[0] == row.itemsize:
+        _fill(as_contiguous(row), value)
+    else:
+        _fill(row, value)
+
+
+@loop
+def scale_row(row, factor):
+    """row *= factor. INOUT real[n] any stride."""
+    if row.strides[0] == row.itemsize:
+        _scale(as_contiguous(row), factor)
+    else:
+        _scale(row, factor)
+
+
+@loop
+def _copy(target, source):
+    for j in range(target.shape[0]):
+        target[j] = source[j]
+
+
+@loop
+def _exclude(values, mask, nothing):
+    for j in range(values.shape[0]):
+        values[j] = values[j] if mask[j] != 0 else nothing
+
+
+@loop
+def _fill(row, value):
+    for j in range(row.shape[0]):
+        row[j] = value
+
+
+@loop
+def _scale(row, factor):
+    for j in range(row.shape[0]):
+        row[j] *= factor
 
 
 @loop

@@ -16,7 +16,7 @@ from ..field import (
     DOMAIN_TAIL_HIGH,
     DOMAIN_TAIL_LOW,
     TAIL_BELOW,
-    counter_of_step,
+    address_of,
     exponential_f32,
     exponential_f64,
     exponential_tail_f32,
@@ -24,7 +24,6 @@ from ..field import (
     field_tail,
     gumbel_of_exponential_f32,
     gumbel_of_exponential_f64,
-    key_of_step,
 )
 from ..jit import by_precision, loop, row_kernel, sink
 from ..philox import philox4x32_wide
@@ -41,9 +40,7 @@ def row_address(k0, k1, step, rows, flags, outer, inner, position):
 
     The row's id is `rows[outer, inner]` under `HAS_ROWS`, else its position; steps from 2^30 on fold the key.
     """
-    row = rows[outer, inner] if flags & HAS_ROWS else position
-    k0, k1 = key_of_step(k0, k1, step)
-    return k0, k1, counter_of_step(step, DOMAIN_COARSE), uint32(row), uint32(uint64(row) >> uint64(32))
+    return address_of(k0, k1, step, rows[outer, inner] if flags & HAS_ROWS else position)
 
 
 @loop

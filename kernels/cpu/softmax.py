@@ -9,7 +9,19 @@ from numba import types
 
 from ..elementary import INF_F64, NAN_F64, exp_f32, exp_f64
 from ..jit import by_precision, loop, row_kernel, sink, view
-from .cells import HAS_MASK, TILE, first_at_least, note_invalid, row_types, store_tile, tile_max
+from .cells import (
+    HAS_MASK,
+    TILE,
+    exclude,
+    fill_row,
+    first_at_least,
+    note_invalid,
+    read_tile,
+    row_types,
+    scale_row,
+    store_tile,
+    tile_max,
+)
 from .noise import row_address
 from .scores import fill_scores
 from .sums import LANES, block_dot, block_sum
@@ -63,9 +75,9 @@ def softmax_rows(k0, k1, step, rows, cols, cells, mask, flags, tau, hard, first,
             store_tile(sample[outer, inner, start : start + n], s)
         if unordered or best_index < 0:
             note_invalid(invalid, position)
-            _fill(sample[outer, inner], real(NAN_F64))
+            fill_row(sample[outer, inner], real(NAN_F64))
         elif hard != 0 or row_tau == 0.0 or best == real(INF_F64):
-            _fill(sample[outer, inner], real(0.0))
+            fill_row(sample[outer, inner], real(0.0))
             sample[outer, inner, best_index] = real(1.0)
         else:
             inverse = real(1.0 / row_tau)
@@ -73,12 +85,12 @@ def softmax_rows(k0, k1, step, rows, cols, cells, mask, flags, tau, hard, first,
             for start in range(0, columns, TILE):
                 n = min(TILE, columns - start)
                 s = s_buffer[:n]
-                store_tile(s, sample[outer, inner, start : start + n])
+                read_tile(s, sample[outer, inner, start : start + n])
                 for j in range(n):
                     s[j] = exp((s[j] - best) * inverse)
                 total += block_sum(s, partial)
                 store_tile(sample[outer, inner, start : start + n], s)
-            _scale(sample[outer, inner], real(1.0 / total))
+            scale_row(sample[outer, inner], real(1.0 / total))
 
 
 @row_kernel(
@@ -128,21 +140,19 @@ def softmax_vjp_rows(sample, cotangent, mask, flags, tau, first, last, gradient)
         for start in range(0, columns, TILE):
             n = min(TILE, columns - start)
             y, c = y_buffer[:n], c_buffer[:n]
-            store_tile(y, sample[outer, inner, start : start + n])
+            read_tile(y, sample[outer, inner, start : start + n])
             _read_allowed(c, cotangent, mask, flags, outer, inner, start)
             total += block_dot(y, c, partial)
         mean = real(total)
         for start in range(0, columns, TILE):
             n = min(TILE, columns - start)
             y, c = y_buffer[:n], c_buffer[:n]
-            store_tile(y, sample[outer, inner, start : start + n])
+            read_tile(y, sample[outer, inner, start : start + n])
             _read_allowed(c, cotangent, mask, flags, outer, inner, start)
             for j in range(n):
                 y[j] = (y[j] * (c[j] - mean)) * inverse
             if flags & HAS_MASK:
-                for j in range(n):
-                    if mask[outer, inner, start + j] == 0:
-                        y[j] = 0
+                exclude(y, mask[outer, inner, start : start + n], real(0.0))
             store_tile(gradient[outer, inner, start : start + n], y)
 
 
@@ -150,20 +160,6 @@ def softmax_vjp_rows(sample, cotangent, mask, flags, tau, first, last, gradient)
 def _read_allowed(values, cells, mask, flags, outer, inner, start):
     """values = cells of the tile, 0 where masked."""
     n = values.shape[0]
-    store_tile(values, cells[outer, inner, start : start + n])
+    read_tile(values, cells[outer, inner, start : start + n])
     if flags & HAS_MASK:
-        for j in range(n):
-            if mask[outer, inner, start + j] == 0:
-                values[j] = 0
-
-
-@loop
-def _fill(row, value):
-    for j in range(row.shape[0]):
-        row[j] = value
-
-
-@loop
-def _scale(row, factor):
-    for j in range(row.shape[0]):
-        row[j] *= factor
+        exclude(values, mask[outer, inner, start : start + n], values.dtype.type(0.0))

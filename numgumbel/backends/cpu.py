@@ -142,8 +142,10 @@ def _rounds(request: Request, outputs: tuple[np.ndarray, ...]) -> Iterator[tuple
             yield replace(request, step=request.step + draw, draws=None), tuple(output[draw] for output in outputs)
     else:
         batch = (request.draws, *request.batch)
-        count = np.arange(request.draws).reshape(-1, *(1 for _ in request.batch))
-        rows = np.arange(math.prod(request.batch)).reshape(request.batch) if request.rows is None else request.rows
+        count = np.arange(request.draws, dtype=np.int64).reshape(-1, *(1 for _ in request.batch))
+        rows = request.rows
+        if rows is None:
+            rows = np.arange(math.prod(request.batch), dtype=np.int64).reshape(request.batch)
         step = np.broadcast_to(request.step + count, batch)
         yield replace(request, batch=batch, draws=None, step=step, rows=np.broadcast_to(rows, batch)), outputs
 
