@@ -98,9 +98,9 @@ def sample(
 ) -> None:
     """Sample a category for every row of FILE and print the share of each.
 
-    FILE is a .npy array (rows, categories) of float32 or float64 logits, of any size, or a .csv. A first line of names in a .csv
-    is a header with the names of the categories; a column named "id" (or --id-column) names the rows, and their noise goes with
-    them: an integer as it is, anything else hashed. Without ids a row's noise goes with its position.
+    FILE is a .npy array (rows, categories) of float32 or float64 logits, of any size, or a .csv. In a .csv a first line of
+    names is a header (the categories); a column named "id" (or --id-column) names the rows, and their noise goes with them: an
+    integer as it is, anything else hashed. Without ids a row's noise goes with its position.
 
     --out FILE.npy gets indices: (rows), (n, rows) with --n, (rows, K) with --topk, floats (rows, categories) with --softmax.
     --out FILE.csv gets one line a row, with names where the header has them and one column a draw.
