@@ -19,69 +19,64 @@ import click
 import llvmlite.binding as llvm
 import numba
 import numpy as np
-from numba import njit
+
 from numpy import float32, float64, uint32, uint64
 from rich.console import Console
 from rich.table import Table
 
 import numgumbel as ng
-from numgumbel.kernels import elementary, field, philox
-from numgumbel.kernels.cpu import noise
+from numgumbel.kernels import elementary, field
+from numgumbel.kernels.cpu import bits, noise
 from numgumbel.kernels.cpu.cells import TILE
+from numgumbel.kernels.jit import loop
 
 TILES, REPETITIONS = 200, 31
 ADDRESS = (uint32(1), uint32(2), uint32(4), uint32(5), uint32(6))
 
 
-@njit(nogil=True, error_model="numpy")
+@loop
 def philox_words(pairs, address, tiles):
     """Words of Philox, four a call, TILE words a tile."""
-    k0, k1, c3, r0, r1 = address
     for tile in range(tiles):
-        base = uint32(tile * (TILE // 4))
-        for i in range(uint32(TILE // 4)):
-            w0, w1, w2, w3 = philox.philox4x32_wide(uint32(base + uint32(i)), r0, r1, c3, k0, k1)
-            at = uint64(i) * uint64(2)
-            pairs[at] = (w0 & uint64(0xFFFFFFFF)) | (w1 << uint64(32))
-            pairs[at + uint64(1)] = (w2 & uint64(0xFFFFFFFF)) | (w3 << uint64(32))
+        bits.fill_words(pairs, address, field.DOMAIN_COARSE, tile * TILE * 2, TILE // 4)
 
 
-@njit(nogil=True, error_model="numpy")
-def field_bits_f32(g, bits, address, tiles):
+@loop
+def field_bits_f32(g, scratch, address, tiles):
     """The bits of the float32 field."""
     for tile in range(tiles):
-        noise._bits_of_range_f32(g, bits, address, tile * TILE)
+        noise._bits_of_range_f32(g, scratch, address, tile * TILE)
 
 
-@njit(nogil=True, error_model="numpy")
-def field_bits_f64(g, bits, address, tiles):
+@loop
+def field_bits_f64(g, scratch, address, tiles):
     """The bits of the float64 field."""
     for tile in range(tiles):
-        noise._bits_of_range_f64(g, bits, address, tile * TILE)
+        noise._bits_of_range_f64(g, scratch, address, tile * TILE)
 
 
-@njit(nogil=True, error_model="numpy")
-def gumbel_f32(g, bits, address, tiles):
+@loop
+def gumbel_f32(g, scratch, address, tiles):
     """Bits, E and G in float32, the tail included: the dense field."""
     for tile in range(tiles):
-        noise._bits_of_range_f32(g, bits, address, tile * TILE)
-        if noise._gumbel_of_bits_f32(g, bits):
+        noise._bits_of_range_f32(g, scratch, address, tile * TILE)
+        if noise._gumbel_of_bits_f32(g, scratch):
             for j in range(g.shape[0]):
-                noise._mend_tail_f32(g, bits, address, j, tile * TILE + j)
+                noise._mend_tail_f32(g, scratch, address, j, tile * TILE + j)
 
 
-@njit(nogil=True, error_model="numpy")
-def gumbel_f64(g, bits, address, tiles):
+@loop
+def gumbel_f64(g, scratch, address, tiles):
     """Bits, E and G in float64: the dense field."""
     for tile in range(tiles):
-        noise._bits_of_range_f64(g, bits, address, tile * TILE)
-        noise._gumbel_of_bits_f64(g, bits)
+        noise._bits_of_range_f64(g, scratch, address, tile * TILE)
+        noise._gumbel_of_bits_f64(g, scratch)
 
 
 def elementwise(function, real):
     """A loop of one scalar over a tile."""
 
-    @njit(nogil=True, error_model="numpy")
+    @loop
     def run(x, y, tiles):
         for _ in range(tiles):
             for j in range(x.shape[0]):
@@ -94,12 +89,12 @@ def elementwise(function, real):
 def loops():
     """(name, what a value is, function, arguments)."""
     g32, g64 = np.empty(TILE, float32), np.empty(TILE, float64)
-    bits = np.zeros(2 * TILE, uint32)
+    scratch = np.zeros(2 * TILE, uint32)
     yield "Philox4x32-10", "word", philox_words, (np.empty(TILE // 2, uint64), ADDRESS, TILES)
-    yield "field bits, float32", "category", field_bits_f32, (g32, bits, ADDRESS, TILES)
-    yield "dense G, float32", "category", gumbel_f32, (g32, bits, ADDRESS, TILES)
-    yield "field bits, float64", "category", field_bits_f64, (g64, bits, ADDRESS, TILES)
-    yield "dense G, float64", "category", gumbel_f64, (g64, bits, ADDRESS, TILES)
+    yield "field bits, float32", "category", field_bits_f32, (g32, scratch, ADDRESS, TILES)
+    yield "dense G, float32", "category", gumbel_f32, (g32, scratch, ADDRESS, TILES)
+    yield "field bits, float64", "category", field_bits_f64, (g64, scratch, ADDRESS, TILES)
+    yield "dense G, float64", "category", gumbel_f64, (g64, scratch, ADDRESS, TILES)
     for name, real, function in (
         ("E from bits, float32", uint32, field.exponential_f32),
         ("G from E, float32", float32, field.gumbel_of_exponential_f32),

@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 
 from numgumbel.kernels import elementary, field
-from numgumbel.kernels.cpu import cells, noise, sums
+from numgumbel.kernels.cpu import bits, cells, noise, sums
 
 x86_64 = platform.machine().lower() in ("x86_64", "amd64")
 pytestmark = [
@@ -27,6 +27,7 @@ PACKED = {
 
 ADDRESS = (np.uint32(1), np.uint32(2), np.uint32(3), np.uint32(4), np.uint32(5))
 BITS = np.zeros(2 * cells.TILE, np.uint32)
+PAIRS = BITS.view(np.uint64)
 F32, F64 = np.ones(1024, np.float32), np.ones(1024, np.float64)
 
 
@@ -50,8 +51,8 @@ def code_of(function, *arguments):
 
 
 LOOPS = {
-    "bits": (noise._b32_of_range, (BITS, ADDRESS, 0, 1024), "integer products"),
-    "tails": (noise._tails_of_range, (BITS, ADDRESS, 0, 1024), "integer products"),
+    "bits": (bits.fill_words, (PAIRS, ADDRESS, np.uint32(0), 0, np.uint32(128)), "integer products"),
+    "tails": (bits.fill_tails, (PAIRS, ADDRESS, 0, np.uint32(128)), "integer products"),
     "G float32": (noise._gumbel_of_bits_f32, (F32, BITS), "float32 multiply-adds"),
     "G float64": (noise._gumbel_of_bits_f64, (F64, BITS), "float64 multiply-adds"),
     "exp float32": (elementwise(elementary.exp_f32), (F32, F32.copy()), "float32 multiply-adds"),

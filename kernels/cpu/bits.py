@@ -1,0 +1,103 @@
+"""Bits of the field for a tile of neighbouring columns.
+
+Eight neighbouring columns share one Philox call a domain, so bits are made in groups of eight, packed lanes across groups. The
+four output words leave as two 64-bit stores, which puts the half-words (the words, for tails) in the order of the columns.
+
+The scratch of a tile is uint32[2 * TILE]: TILE half-words of the coarse domain, TILE of the fine one, TILE words of tails.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numpy import uint16, uint32, uint64
+
+from ..field import DOMAIN_TAIL_HIGH, DOMAIN_TAIL_LOW
+from ..jit import loop, scalar
+from ..philox import LOW_HALF, PHILOX_M4x32_0, PHILOX_M4x32_1, philox_nine_rounds
+from .cells import TILE
+
+
+@intrinsic
+def swap_halves(typingctx, x):
+    """A uint64 turned by 32 bits, in one instruction. Spelt in shifts, LLVM moves one into the product and multiplies twice."""
+
+    def codegen(context, builder, signature, arguments):
+        word = ir.IntType(64)
+        turn = builder.module.declare_intrinsic("llvm.fshl", [word], ir.FunctionType(word, [word] * 3))
+        return builder.call(turn, [arguments[0], arguments[0], word(32)])
+
+    return types.uint64(types.uint64), codegen
+
+
+@scalar
+def philox4x32_pairs(c0, c1, c2, c3, k0, k1):
+    """Words 0 and 1, and words 2 and 3, of Philox4x32-10 as two uint64, the first word low. Arguments as in `philox4x32`.
+
+    A product turned by half has the last round's high part below and its low part above, where the pair wants them.
+    """
+    c0, c1, c2, c3, k0, k1 = philox_nine_rounds(c0, c1, c2, c3, k0, k1)
+    p0 = (c0 & LOW_HALF) * PHILOX_M4x32_0
+    p1 = (c2 & LOW_HALF) * PHILOX_M4x32_1
+    return swap_halves(p1) ^ ((c1 ^ k0) & LOW_HALF), swap_halves(p0) ^ ((c3 ^ k1) & LOW_HALF)
+
+
+@scalar
+def groups_of(n):
+    """Groups of eight columns to make for n columns: whole vectors of eight groups, which the tile has room for."""
+    return uint32((((n + 7) >> 3) + 7) & ~7)
+
+
+@loop
+def fill_words(pairs, address, domain, start, groups):
+    """The words of one domain for `groups` groups from column `start` on, a multiple of 8. OUT uint64[2 * groups]."""
+    k0, k1, c3, r0, r1 = address
+    c3 = uint32(c3 | domain)
+    group = uint64(start >> 3)
+    for i in range(groups):
+        first, second = philox4x32_pairs(group + uint64(i), r0, r1, c3, k0, k1)
+        at = uint64(i) * uint64(2)  # unsigned: a negative-index test would keep the loop scalar
+        pairs[at] = first
+        pairs[at + uint64(1)] = second
+
+
+@loop
+def fill_tails(pairs, address, start, groups):
+    """The 32 bits below b32: four words from one domain, four from the next, for each group. OUT uint64[4 * groups]."""
+    k0, k1, c3, r0, r1 = address
+    low, high = uint32(c3 | DOMAIN_TAIL_LOW), uint32(c3 | DOMAIN_TAIL_HIGH)
+    group = uint64(start >> 3)
+    for i in range(groups):
+        c0 = group + uint64(i)
+        at = uint64(i) * uint64(4)
+        pairs[at], pairs[at + uint64(1)] = philox4x32_pairs(c0, r0, r1, low, k0, k1)
+        pairs[at + uint64(2)], pairs[at + uint64(3)] = philox4x32_pairs(c0, r0, r1, high, k0, k1)
+
+
+@scalar
+def coarse_pairs(bits):
+    """Where the coarse half-words of a tile are, four a uint64."""
+    return bits[: TILE // 2].view(uint64)
+
+
+@scalar
+def fine_pairs(bits):
+    """Where the fine half-words of a tile are, four a uint64."""
+    return bits[TILE // 2 : TILE].view(uint64)
+
+
+@scalar
+def tails_of(bits):
+    """The tails of a tile, one uint32 a column."""
+    return bits[TILE:]
+
+
+@scalar
+def half_words(bits):
+    """Coarse and fine half-words of a tile, one uint16 a column."""
+    return bits[: TILE // 2].view(uint16), bits[TILE // 2 : TILE].view(uint16)
+
+
+@scalar
+def join_halves(coarse, fine):
+    """b32 of one column."""
+    return uint32(uint32(uint32(coarse) << uint32(16)) | uint32(fine))
