@@ -19,7 +19,6 @@ import click
 import llvmlite.binding as llvm
 import numba
 import numpy as np
-
 from numpy import float32, float64, uint32, uint64
 from rich.console import Console
 from rich.table import Table
@@ -42,35 +41,27 @@ def philox_words(pairs, address, tiles):
 
 
 @loop
-def field_bits_f32(g, scratch, address, tiles):
+def field_bits_f32(g, scratch, cols, tiles):
     """The bits of the float32 field."""
     for tile in range(tiles):
-        noise._bits_of_range_f32(g, scratch, address, tile * TILE)
+        bits.fill_words(scratch[0], ADDRESS, field.DOMAIN_COARSE, tile * TILE, TILE // 8)
+        bits.fill_words(scratch[1], ADDRESS, field.DOMAIN_FINE, tile * TILE, TILE // 8)
 
 
 @loop
-def field_bits_f64(g, scratch, address, tiles):
+def field_bits_f64(g, scratch, cols, tiles):
     """The bits of the float64 field."""
     for tile in range(tiles):
-        noise._bits_of_range_f64(g, scratch, address, tile * TILE)
+        bits.fill_words(scratch[0], ADDRESS, field.DOMAIN_COARSE, tile * TILE, TILE // 8)
+        bits.fill_words(scratch[1], ADDRESS, field.DOMAIN_FINE, tile * TILE, TILE // 8)
+        bits.fill_tails(scratch[2], ADDRESS, tile * TILE, TILE // 8)
 
 
 @loop
-def gumbel_f32(g, scratch, address, tiles):
-    """Bits, E and G in float32, the tail included: the dense field."""
+def dense(g, scratch, cols, tiles):
+    """Bits, E and G, the tail included: the dense field."""
     for tile in range(tiles):
-        noise._bits_of_range_f32(g, scratch, address, tile * TILE)
-        if noise._gumbel_of_bits_f32(g, scratch):
-            for j in range(g.shape[0]):
-                noise._mend_tail_f32(g, scratch, address, j, tile * TILE + j)
-
-
-@loop
-def gumbel_f64(g, scratch, address, tiles):
-    """Bits, E and G in float64: the dense field."""
-    for tile in range(tiles):
-        noise._bits_of_range_f64(g, scratch, address, tile * TILE)
-        noise._gumbel_of_bits_f64(g, scratch)
+        noise.fill_noise(g, scratch, ADDRESS, cols, 0, 0, 0, tile * TILE)
 
 
 def elementwise(function, real):
@@ -89,12 +80,12 @@ def elementwise(function, real):
 def loops():
     """(name, what a value is, function, arguments)."""
     g32, g64 = np.empty(TILE, float32), np.empty(TILE, float64)
-    scratch = np.zeros(2 * TILE, uint32)
+    scratch, cols = bits.new_scratch(), np.zeros((1, 1, 1), np.int64)
     yield "Philox4x32-10", "word", philox_words, (np.empty(TILE // 2, uint64), ADDRESS, TILES)
-    yield "field bits, float32", "category", field_bits_f32, (g32, scratch, ADDRESS, TILES)
-    yield "dense G, float32", "category", gumbel_f32, (g32, scratch, ADDRESS, TILES)
-    yield "field bits, float64", "category", field_bits_f64, (g64, scratch, ADDRESS, TILES)
-    yield "dense G, float64", "category", gumbel_f64, (g64, scratch, ADDRESS, TILES)
+    yield "field bits, float32", "category", field_bits_f32, (g32, scratch, cols, TILES)
+    yield "dense G, float32", "category", dense, (g32, scratch, cols, TILES)
+    yield "field bits, float64", "category", field_bits_f64, (g64, scratch, cols, TILES)
+    yield "dense G, float64", "category", dense, (g64, scratch, cols, TILES)
     for name, real, function in (
         ("E from bits, float32", uint32, field.exponential_f32),
         ("G from E, float32", float32, field.gumbel_of_exponential_f32),

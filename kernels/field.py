@@ -182,9 +182,8 @@ def bits_at(k0, k1, step, row, column):
 
 
 @scalar
-def exponential_at_f32(k0, k1, step, row, column):
-    """E in float32 at an address; arguments as in `bits_at`."""
-    k0, k1, c3, r0, r1 = address_of(k0, k1, step, row)
+def exponential_of_f32(k0, k1, c3, r0, r1, column):
+    """E in float32 at an address as `address_of` gives it, and a column."""
     b32 = field_b32(k0, k1, c3, r0, r1, column)
     if b32 < TAIL_BELOW:
         return exponential_tail_f32(b32, field_tail(k0, k1, c3, r0, r1, column))
@@ -192,10 +191,25 @@ def exponential_at_f32(k0, k1, step, row, column):
 
 
 @scalar
+def exponential_of_f64(k0, k1, c3, r0, r1, column):
+    """E in float64 at an address as `address_of` gives it, and a column."""
+    b32 = field_b32(k0, k1, c3, r0, r1, column)
+    tail = field_tail(k0, k1, c3, r0, r1, column)
+    return exponential_f64((uint64(b32) << uint64(32)) | uint64(tail))
+
+
+@scalar
+def exponential_at_f32(k0, k1, step, row, column):
+    """E in float32 at an address; arguments as in `bits_at`."""
+    k0, k1, c3, r0, r1 = address_of(k0, k1, step, row)
+    return exponential_of_f32(k0, k1, c3, r0, r1, column)
+
+
+@scalar
 def exponential_at_f64(k0, k1, step, row, column):
     """E in float64 at an address; arguments as in `bits_at`."""
-    b32, tail = bits_at(k0, k1, step, row, column)
-    return exponential_f64((uint64(b32) << uint64(32)) | uint64(tail))
+    k0, k1, c3, r0, r1 = address_of(k0, k1, step, row)
+    return exponential_of_f64(k0, k1, c3, r0, r1, column)
 
 
 @scalar

@@ -23,16 +23,15 @@ from typing import ClassVar
 import llvmlite
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.core.caching import FunctionCache, _CacheLocator
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler import Compiler, CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.lowering import Lower
-from numba.core.registry import cpu_target
+from numba.core.registry import CPUDispatcher, cpu_target
 from numba.core.typed_passes import NativeLowering
 from numba.extending import intrinsic, overload
-
-scalar = njit(forceinline=True, error_model="numpy")
 
 
 class _WideLower(Lower):
@@ -65,10 +64,40 @@ class _WideCompiler(CompilerBase):
         return [passes]
 
 
-_CPU_OPTIONS = {"nogil": True, "error_model": "numpy", "pipeline_class": _WideCompiler}
+class _Inner(CPUDispatcher):
+    """A function that compiled code calls. Python may call it too, through an entry compiled when that happens.
 
-# Loops over a tile, CPU only. Whether they are inlined is left to LLVM: a call a tile of 1024 columns costs nothing.
-loop = njit(**_CPU_OPTIONS)
+    An entry made for every helper would be a third of the time that a kernel takes to compile.
+    """
+
+    _entry = None
+
+    def __call__(self, *arguments):
+        if self._entry is None:
+            inner = self
+
+            def entry(*arguments):
+                return inner(*arguments)
+
+            self._entry = njit(entry, error_model="numpy")
+        return self._entry(*arguments)
+
+
+def _inner(function, compiler, **options):
+    options |= {"nopython": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    dispatcher = _Inner(function, targetoptions=options, pipeline_class=compiler)
+    dispatcher.pipeline_class = compiler
+    return functools.update_wrapper(dispatcher, function)
+
+
+def scalar(function):
+    """Decorate numerics shared by both targets."""
+    return _inner(function, Compiler, forceinline=True)
+
+
+def loop(function):
+    """Decorate a loop over a tile, CPU only. Whether it is inlined is left to LLVM: a call a tile costs nothing."""
+    return _inner(function, _WideCompiler, nogil=True)
 
 
 def by_precision(f32, f64):
@@ -77,32 +106,48 @@ def by_precision(f32, f64):
     def choose(*arguments):
         raise TypeError("callable inside compiled kernels only")
 
-    @overload(choose, jit_options={"forceinline": True, "error_model": "numpy"})
+    # The twin itself becomes the overload's body: a function that only calls it would be compiled as well.
+    @overload(choose, strict=False, jit_options={**f32.targetoptions, "pipeline_class": f32.pipeline_class})
     def pick(*arguments):
         elements = (getattr(argument, "dtype", argument) for argument in arguments)
         real = next(element for element in elements if isinstance(element, types.Float))
-        chosen = f32 if real.bitwidth == 32 else f64
-
-        def call(*arguments):
-            return chosen(*arguments)
-
-        return call
+        return (f32 if real.bitwidth == 32 else f64).py_func
 
     return choose
 
 
 @intrinsic
 def as_contiguous(typingctx, array):
-    """The same 1-D array typed C-contiguous, so that LLVM may use packed loads. The caller has checked the stride."""
+    """The same 1-D array typed C-contiguous, so that LLVM may use packed loads. The caller has checked the stride.
+
+    A read-only view loses that mark, so that a row and a buffer have one type; loops write to neither.
+    """
     if not isinstance(array, types.Array) or array.ndim != 1:
         return None
-    result = array.copy(layout="C")
+    result = array.copy(layout="C", readonly=False)
 
     def codegen(context, builder, signature, arguments):
         context.nrt.incref(builder, result, arguments[0])
         return arguments[0]
 
     return result(array), codegen
+
+
+@intrinsic
+def larger(typingctx, a, b):
+    """The larger of two floats; what comes of a NaN, or which zero, is undefined: a loop over it becomes packed maxima.
+
+    `max` and a conditional expression keep NaN's order and stay scalar (0.85 against 0.02 ns a float32).
+    """
+    if not isinstance(a, types.Float) or a != b:
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        real = arguments[0].type
+        function = builder.module.declare_intrinsic("llvm.maxnum", [real], ir.FunctionType(real, [real, real]))
+        return builder.call(function, arguments, fastmath=("nnan", "nsz"))
+
+    return a(a, a), codegen
 
 
 REALS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
@@ -137,7 +182,7 @@ class RowKernel:
     def _compile(self, dtype):
         with self._lock:
             if dtype not in self._compiled:
-                dispatcher = njit(**_CPU_OPTIONS)(self.__wrapped__)
+                dispatcher = njit(nogil=True, error_model="numpy", pipeline_class=_WideCompiler)(self.__wrapped__)
                 if cache_folder() is not None:
                     dispatcher._cache = _kernel_cache(self.__wrapped__, dtype)
                 dispatcher.compile(self.signature(dtype and REALS[dtype]))

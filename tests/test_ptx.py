@@ -167,6 +167,7 @@ cell = (words32, words32, steps_low, words32, words32, columns)
 CASES = {
     "philox4x32": each(element_of(4, 6), philox.philox4x32, uint32(*[uint32] * 6), [words32] * 6),
     "philox4x32_wide": each(element_of(4, 6), philox.philox4x32_wide, uint64(*[uint32] * 6), [words32] * 6, FEW),
+    "philox_nine_rounds": each(element_of(6, 6), philox.philox_nine_rounds, uint64(*[uint32] * 6), [words32] * 6, FEW),
     "fold": each(element_of(2, 4), philox.fold, uint32(uint32, uint32, uint64, uint32), [words32, words32, words64, words32]),
     "log1p_reduced_f32": one(elementary.log1p_reduced_f32, f32_f32, [third_f32, exponents(np.float32, -126, 127)]),
     "log1p_reduced_f64": one(elementary.log1p_reduced_f64, f64_f64, [third_f64, exponents(np.float64, -1022, 1023)]),
@@ -191,6 +192,8 @@ CASES = {
     "gumbel_of_exponential_f32": one(field.gumbel_of_exponential_f32, float32(float32), [positive(np.float32, -65, 4.5)]),
     "gumbel_of_exponential_f64": one(field.gumbel_of_exponential_f64, float64(float64), [positive(np.float64, -65, 5.4)]),
     "bits_at": each(element_of(2, 5), field.bits_at, uint32(*ADDRESS_TYPES), ADDRESS, FEW),
+    "exponential_of_f32": one(field.exponential_of_f32, float32(*[uint32] * 5, int64), cell, FEW),
+    "exponential_of_f64": one(field.exponential_of_f64, float64(*[uint32] * 5, int64), cell, FEW),
     "exponential_at_f32": one(field.exponential_at_f32, float32(*ADDRESS_TYPES), ADDRESS, FEW),
     "exponential_at_f64": one(field.exponential_at_f64, float64(*ADDRESS_TYPES), ADDRESS, FEW),
     "gumbel_at_f32": one(field.gumbel_at_f32, float32(*ADDRESS_TYPES), ADDRESS, FEW),

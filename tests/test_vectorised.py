@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 
 from numgumbel.kernels import elementary, field
-from numgumbel.kernels.cpu import bits, cells, noise, sums
+from numgumbel.kernels.cpu import bits, bound, cells, noise, sums
 
 x86_64 = platform.machine().lower() in ("x86_64", "amd64")
 pytestmark = [
@@ -22,12 +22,14 @@ PACKED = {
     "float32 multiply-adds": r"\bvfn?m(add|sub)\d+ps\s.*%[yz]mm",
     "float64 multiply-adds": r"\bvfn?m(add|sub)\d+pd\s.*%[yz]mm",
     "float32 sums": r"\bvaddps\s.*%[yz]mm",
-    "integer maxima": r"\bvpmaxs[dq]\s.*%[yz]mm",
+    "float32 maxima": r"\bvmaxps\s.*%[yz]mm",
+    "float64 maxima": r"\bvmaxpd\s.*%[yz]mm",
 }
 
 ADDRESS = (np.uint32(1), np.uint32(2), np.uint32(3), np.uint32(4), np.uint32(5))
 BITS = np.zeros(2 * cells.TILE, np.uint32)
 PAIRS = BITS.view(np.uint64)
+HALVES = np.zeros(2048, np.uint16)
 F32, F64 = np.ones(1024, np.float32), np.ones(1024, np.float64)
 
 
@@ -53,22 +55,32 @@ def code_of(function, *arguments):
 LOOPS = {
     "bits": (bits.fill_words, (PAIRS, ADDRESS, np.uint32(0), 0, np.uint32(128)), "integer products"),
     "tails": (bits.fill_tails, (PAIRS, ADDRESS, 0, np.uint32(128)), "integer products"),
-    "G float32": (noise._gumbel_of_bits_f32, (F32, BITS), "float32 multiply-adds"),
-    "G float64": (noise._gumbel_of_bits_f64, (F64, BITS), "float64 multiply-adds"),
+    "G float32": (noise._gumbel_of_bits_f32, (F32, HALVES, HALVES.copy(), BITS), "float32 multiply-adds"),
+    "G float64": (noise._gumbel_of_bits_f64, (F64, HALVES, HALVES.copy(), BITS), "float64 multiply-adds"),
     "exp float32": (elementwise(elementary.exp_f32), (F32, F32.copy()), "float32 multiply-adds"),
     "exp float64": (elementwise(elementary.exp_f64), (F64, F64.copy()), "float64 multiply-adds"),
     "log float32": (elementwise(elementary.log_f32), (F32, F32.copy()), "float32 multiply-adds"),
     "log float64": (elementwise(elementary.log_f64), (F64, F64.copy()), "float64 multiply-adds"),
     "sum": (sums.block_sum, (F32, F32[:32].copy()), "float32 sums"),
     "dot": (sums.block_dot, (F32, F32.copy(), F32[:32].copy()), "float32 multiply-adds"),
-    "maximum float32": (cells._tile_max_f32, (F32,), "integer maxima"),
-    "maximum float64": (cells._tile_max_f64, (F64,), "integer maxima"),
+    "maximum float32": (cells.largest_of, (F32,), "float32 maxima"),
+    "maximum float64": (cells.largest_of, (F64,), "float64 maxima"),
+    "bound float32": (bound.bound_tile, (F32, F32.copy(), HALVES, np.float32(1)), "float32 maxima"),
+    "bound float64": (bound.bound_tile, (F64, F64.copy(), HALVES, np.float64(1)), "float64 maxima"),
+    "bits of any columns": (bits.fill_coarse_of_ids, (HALVES, ADDRESS, np.arange(1024)), "integer products"),
 }
 
 
 @pytest.mark.parametrize(("function", "arguments", "packed"), LOOPS.values(), ids=LOOPS)
 def test_loops_are_packed(function, arguments, packed):
     assert re.search(PACKED[packed], code_of(function, *arguments)), f"no {packed} on packed registers"
+
+
+@pytest.mark.skipif(not llvm.get_host_cpu_features().get("avx512f"), reason="needs a processor with AVX-512")
+@pytest.mark.parametrize("name", ["bits", "G float32", "bound float32", "maximum float32"])
+def test_loops_take_the_widest_registers(name):
+    function, arguments, packed = LOOPS[name]
+    assert re.search(PACKED[packed].replace("[yz]", "z"), code_of(function, *arguments))
 
 
 def test_a_scalar_loop_is_noticed():

@@ -2,23 +2,163 @@
 
 P(index = i) = exp(l_i / T) / sum_j exp(l_j / T) for independent standard Gumbel G (Gumbel, Statistical Theory of Extreme
 Values, 1954; Maddison, Tarlow, Minka, "A* Sampling", NeurIPS 2014, arXiv:1411.0030).
+
+An upper bound decides, the exact value is computed for a handful of categories: see `bound`. A flat row of n tiles evaluates
+about 2 + ln(n) scores exactly.
 """
 
 import numpy as np
 from numba import types
 
-from ..elementary import INF_F64
-from ..jit import row_kernel, sink
-from .cells import TILE, first_at_least, note_invalid, row_types, tile_max
-from .noise import row_address
-from .scores import fill_scores
+from ..elementary import INF_F64, MAX_F32, MAX_F64, NAN_F64, fma
+from ..field import (
+    DOMAIN_COARSE,
+    exponential_of_f32,
+    exponential_of_f64,
+    gumbel_of_exponential_f32,
+    gumbel_of_exponential_f64,
+    score_f32,
+    score_f64,
+)
+from ..jit import by_precision, loop, row_kernel, scalar, sink
+from .bits import ROOM, fill_coarse_of_ids, fill_words, groups_of, phase_of
+from .bound import bound_tile
+from .cells import HAS_COLS, TILE, WANT_SCORE, first_at_least, largest_of, note_invalid, row_types, tile_of
+from .noise import column_id, row_address
+
+# The largest G is 65 ln 2 = 45.05: no category of a tile wins whose largest logit / T is further than this below the best.
+REACH = 45.1
+
+# A row whose best score is this far above the bounds of a tile is taken for peaked: the next tile's logits are looked at first,
+# which is 0.02 ns a category more where Philox is needed after all, and 0.25 less where it is not.
+PEAKED = 20.0
 
 
-@row_kernel(lambda real: types.void(*row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int64, 1)))
-def argmax_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, last, index, invalid):
-    """index = argmax(logits / T + G) over rows first .. last.
+@scalar
+def exact_score_f32(logit, inverse, address, column):
+    """`score_f32` of one cell."""
+    k0, k1, c3, r0, r1 = address
+    return score_f32(logit, inverse, gumbel_of_exponential_f32(exponential_of_f32(k0, k1, c3, r0, r1, column)))
 
-    Scores a tile at a time; the tile's maximum replaces the row's only when strictly larger, so the lowest index wins a tie.
+
+@scalar
+def exact_score_f64(logit, inverse, address, column):
+    """`score_f64` of one cell."""
+    k0, k1, c3, r0, r1 = address
+    return score_f64(logit, inverse, gumbel_of_exponential_f64(exponential_of_f64(k0, k1, c3, r0, r1, column)))
+
+
+@scalar
+def below_range_f32(bound):
+    """True where scores clamped to the smallest float32 may hide below a bound."""
+    return bound <= -MAX_F32
+
+
+@scalar
+def below_range_f64(bound):
+    """True where scores clamped to the smallest float64 may hide below a bound."""
+    return bound <= -MAX_F64
+
+
+exact_score = by_precision(exact_score_f32, exact_score_f64)
+below_range = by_precision(below_range_f32, below_range_f64)
+
+
+@loop
+def visit(at, best, best_index, x, inverse, address, cols, flags, outer, inner, start):
+    """The best score and its index after one more exact evaluation; a tie goes to the lower index."""
+    s = exact_score(x[at], inverse, address, column_id(cols, flags, outer, inner, start + at))
+    index = start + at
+    if s > best or (s == best and index < best_index):
+        return s, index
+    return best, best_index
+
+
+@loop
+def argmax_of_row(bound, buffer, pairs, coarse, address, temperature, cols, cells, mask, flags, outer, inner, begin, end):
+    """(best score, its index or -1, whether an allowed cell is NaN) over columns begin .. end of one row.
+
+    A tile whose largest bound is below the best score so far is passed over. Otherwise the category with the largest bound is
+    evaluated exactly first, as it is the likely winner, and then every other whose bound still reaches the best.
+
+    Parameters
+    ----------
+    bound, buffer : scratch real[TILE]
+    pairs, coarse : scratch uint64[ROOM // 4], and a view of it as uint16[ROOM]
+        Coarse half-words.
+    address : tuple
+        From `row_address`.
+    temperature : float64
+        Of this row.
+    cols, cells, mask, flags
+        As in `argmax_rows`.
+    outer, inner : int64
+        The row.
+    begin, end : int64
+        Columns, begin a multiple of TILE.
+    """
+    real = buffer.dtype.type
+    greedy = temperature == 0.0
+    inverse = real(1.0) if greedy else real(1.0 / temperature)
+    best, best_index = real(-INF_F64), -1
+    peaked = False
+    for start in range(begin, end, TILE):
+        n = min(TILE, end - start)
+        x = tile_of(buffer, cells, mask, flags, outer, inner, start, n)
+        if greedy or peaked:
+            largest, unordered = largest_of(x)
+            if unordered:
+                return best, -1, True
+            if greedy:
+                if largest > best:
+                    best, best_index = largest + real(0.0), start + first_at_least(x, largest)
+                continue
+            if fma(largest, inverse, real(REACH)) < best:
+                continue
+        b = bound[:n]
+        phase = 0
+        if flags & HAS_COLS:
+            fill_coarse_of_ids(coarse, address, cols[outer, inner, start : start + n])
+        else:
+            phase = phase_of(cols[0, 0, 0] + start)
+            fill_words(pairs, address, DOMAIN_COARSE, cols[0, 0, 0] + start, groups_of(n + phase))
+        largest, unordered = bound_tile(b, x, coarse[phase:], inverse)
+        if unordered:
+            return best, -1, True
+        peaked = largest + real(PEAKED) < best
+        if largest < best:
+            continue
+        if below_range(largest):
+            for j in range(n):
+                if x[j] > real(-INF_F64):
+                    best, best_index = visit(j, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
+            continue
+        first = first_at_least(b, largest)
+        best, best_index = visit(first, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
+        b[first] = real(-INF_F64)
+        at = first_at_least(b, best)
+        while at < n:
+            best, best_index = visit(at, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
+            at += 1
+            at += first_at_least(b[at:], best)
+    return best, best_index, False
+
+
+@row_kernel(
+    lambda real: types.void(
+        *row_types(real),
+        types.int64,
+        types.int64,
+        types.int64,
+        types.int64,
+        sink(types.int64, 2),
+        sink(real, 2),
+        sink(types.int64, 1),
+    )
+)
+def argmax_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, last, begin, end, index, score, invalid):
+    """index = argmax(logits / T + G) over rows first .. last and columns begin .. end.
+
     A row without an allowed category, or with a NaN in one, gets -1.
 
     Parameters
@@ -30,7 +170,7 @@ def argmax_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first
     rows : IN int64[outer, inner]
         Row ids under `HAS_ROWS`.
     cols : IN int64[outer, inner, K]
-        Column ids under `HAS_COLS`.
+        Column ids under `HAS_COLS`; otherwise its first element is the id of the first column, and the others follow.
     cells : IN real[outer, inner, K]
         Logits, or probabilities under `IS_PROBS`.
     mask : IN uint8[outer, inner, K]
@@ -41,33 +181,29 @@ def argmax_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first
         0 or within [2^-64, 2^64].
     first, last : int64
         Rows to do, as positions in C order of (outer, inner).
+    begin, end : int64
+        Columns to look at, begin a multiple of TILE.
     index : OUT int64[outer, inner]
         Position along the row, or -1.
+    score : OUT real[outer, inner]
+        The largest score, under `WANT_SCORE`: NaN where a NaN was met, -inf where nothing is allowed.
     invalid : INOUT int64[1 + n]
         Count and first positions of invalid rows.
     """
-    count, columns = cells.shape[1], cells.shape[2]
-    x_buffer = np.empty(TILE, cells.dtype)
-    s_buffer = np.empty(TILE, cells.dtype)
-    bits = np.empty(2 * TILE, np.uint32)
+    count = cells.shape[1]
+    buffer = np.empty(TILE, cells.dtype)
+    bound = np.empty(TILE, cells.dtype)
+    pairs = np.empty(ROOM // 4, np.uint64)
+    coarse = pairs.view(np.uint16)
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
         address = row_address(k0, k1, step[outer, inner], rows, flags, outer, inner, position)
-        best = cells.dtype.type(-INF_F64)
-        best_index = -1
-        unordered = False
-        for start in range(0, columns, TILE):
-            n = min(TILE, columns - start)
-            s = s_buffer[:n]
-            unordered |= fill_scores(
-                s, x_buffer[:n], bits, address, temperature[outer, inner], cols, cells, mask, flags, outer, inner, start
-            )
-            largest = tile_max(s)
-            if largest > best:
-                best = largest
-                best_index = start + first_at_least(s, largest)
-        if unordered or best_index < 0:
-            best_index = -1
+        best, at, unordered = argmax_of_row(
+            bound, buffer, pairs, coarse, address, temperature[outer, inner], cols, cells, mask, flags, outer, inner, begin, end
+        )
+        if at < 0:
             note_invalid(invalid, position)
-        index[outer, inner] = best_index
+        index[outer, inner] = at
+        if flags & WANT_SCORE:
+            score[outer, inner] = cells.dtype.type(NAN_F64) if unordered else best

@@ -3,18 +3,21 @@
 Eight neighbouring columns share one Philox call a domain, so bits are made in groups of eight, packed lanes across groups. The
 four output words leave as two 64-bit stores, which puts the half-words (the words, for tails) in the order of the columns.
 
-The scratch of a tile is uint32[2 * TILE]: TILE half-words of the coarse domain, TILE of the fine one, TILE words of tails.
+Column ids that run on from any number start within a group, at a phase of 0 to 7, which costs one group more.
 """
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numpy import uint16, uint32, uint64
 
-from ..field import DOMAIN_TAIL_HIGH, DOMAIN_TAIL_LOW
+from ..field import DOMAIN_COARSE, DOMAIN_TAIL_HIGH, DOMAIN_TAIL_LOW
 from ..jit import loop, scalar
 from ..philox import LOW_HALF, PHILOX_M4x32_0, PHILOX_M4x32_1, philox_nine_rounds
 from .cells import TILE
+
+ROOM = TILE + 64  # columns of a tile at any phase, in whole vectors of eight groups
 
 
 @intrinsic
@@ -42,6 +45,12 @@ def philox4x32_pairs(c0, c1, c2, c3, k0, k1):
 
 
 @scalar
+def phase_of(column):
+    """Place of a column within its group."""
+    return column & 7
+
+
+@scalar
 def groups_of(n):
     """Groups of eight columns to make for n columns: whole vectors of eight groups, which the tile has room for."""
     return uint32((((n + 7) >> 3) + 7) & ~7)
@@ -49,7 +58,7 @@ def groups_of(n):
 
 @loop
 def fill_words(pairs, address, domain, start, groups):
-    """The words of one domain for `groups` groups from column `start` on, a multiple of 8. OUT uint64[2 * groups]."""
+    """The words of one domain for `groups` groups from that of column `start` on. OUT uint64[2 * groups]."""
     k0, k1, c3, r0, r1 = address
     c3 = uint32(c3 | domain)
     group = uint64(start >> 3)
@@ -73,28 +82,23 @@ def fill_tails(pairs, address, start, groups):
         pairs[at + uint64(2)], pairs[at + uint64(3)] = philox4x32_pairs(c0, r0, r1, high, k0, k1)
 
 
-@scalar
-def coarse_pairs(bits):
-    """Where the coarse half-words of a tile are, four a uint64."""
-    return bits[: TILE // 2].view(uint64)
+@loop
+def fill_coarse_of_ids(coarse, address, ids):
+    """Coarse half-words of arbitrary column ids, one Philox call a column. OUT uint16[>= n], IN int64[n] any stride."""
+    k0, k1, c3, r0, r1 = address
+    c3 = uint32(c3 | DOMAIN_COARSE)
+    for j in range(ids.shape[0]):
+        column = uint64(ids[j])
+        first, second = philox4x32_pairs(column >> uint64(3), r0, r1, c3, k0, k1)
+        pair = second if column & uint64(4) else first
+        coarse[j] = uint16(pair >> ((column & uint64(3)) << uint64(4)))
 
 
 @scalar
-def fine_pairs(bits):
-    """Where the fine half-words of a tile are, four a uint64."""
-    return bits[TILE // 2 : TILE].view(uint64)
-
-
-@scalar
-def tails_of(bits):
-    """The tails of a tile, one uint32 a column."""
-    return bits[TILE:]
-
-
-@scalar
-def half_words(bits):
-    """Coarse and fine half-words of a tile, one uint16 a column."""
-    return bits[: TILE // 2].view(uint16), bits[TILE // 2 : TILE].view(uint16)
+def new_scratch():
+    """Bits of a tile: (coarse, fine, tails) as the uint64 that generators write, then as what the field reads of them."""
+    coarse, fine, tails = np.empty(ROOM // 4, np.uint64), np.empty(ROOM // 4, np.uint64), np.empty(ROOM // 2, np.uint64)
+    return coarse, fine, tails, coarse.view(np.uint16), fine.view(np.uint16), tails.view(np.uint32)
 
 
 @scalar

@@ -6,17 +6,18 @@ then its own reduction. What a caller may leave out is told by bits of `flags`, 
 
 from numba import int32, int64, types
 
-from ..elementary import INF_F64, f32_of_bits, f64_of_bits, log_f32, log_f64
-from ..jit import as_contiguous, by_precision, loop, view
+from ..elementary import INF_F64, log_f32, log_f64
+from ..jit import as_contiguous, by_precision, larger, loop, view
 
 # Columns in a tile. Also the block of the fixed summation order, which is part of the definition of every sum: not to be
 # tuned.
 TILE = 1024
 
 HAS_ROWS = 1  # `rows` holds row ids; otherwise a row's id is its position
-HAS_COLS = 2  # `cols` holds column ids; otherwise a column's id is its position
+HAS_COLS = 2  # `cols` holds column ids; otherwise they run on from its first element
 HAS_MASK = 4  # `mask` is nonzero where a category is allowed
 IS_PROBS = 8  # cells are probabilities
+WANT_SCORE = 16  # the score of what was chosen is wanted too
 
 log = by_precision(log_f32, log_f64)
 
@@ -30,108 +31,109 @@ def row_types(real):
 
 
 @loop
-def load_tile(x, cells, mask, flags, outer, inner, start):
-    """Read one tile of one row.
+def tile_of(buffer, cells, mask, flags, outer, inner, start, n):
+    """One tile of one row as contiguous logits: the row itself where it is packed and nothing is to be done to it.
 
     Parameters
     ----------
-    x : OUT real[n], contiguous
-        Logits of the tile, -inf where masked.
+    buffer : scratch real[>= n], contiguous
     cells : IN real[outer, inner, K]
         Logits, or probabilities under `IS_PROBS`.
     mask : IN uint8[outer, inner, K]
         Looked at under `HAS_MASK` only.
-    flags, outer, inner, start : int64
-        What is given; the row; the first column.
+    flags, outer, inner, start, n : int64
+        What is given; the row; the first column; how many.
 
     Returns
     -------
-    bool
-        True where an allowed cell is NaN (or a negative probability): the row is invalid.
+    real[n]
+        Logits, -inf where masked, NaN for a negative probability. Not to be written to.
     """
-    n = x.shape[0]
-    read_tile(x, cells[outer, inner, start : start + n])
+    row = cells[outer, inner, start : start + n]
+    if flags & (IS_PROBS | HAS_MASK) == 0 and row.strides[0] == row.itemsize:
+        return as_contiguous(row)
+    x = buffer[:n]
+    read_tile(x, row)
     if flags & IS_PROBS:
         for j in range(n):
             x[j] = log(x[j])
     if flags & HAS_MASK:
         exclude(x, mask[outer, inner, start : start + n], x.dtype.type(-INF_F64))
-    unordered = int32(0)
-    for j in range(n):
-        unordered |= int32(x[j] != x[j])
-    return unordered != int32(0)
+    return x
 
 
-# The loops below are written once and compiled twice: for packed rows, which LLVM vectorises, and for any stride.
+@loop
+def largest_of(x):
+    """The largest logit of a tile, undefined where one is NaN, and whether one is. IN real[n], contiguous."""
+    largest, unordered = x.dtype.type(-INF_F64), False
+    for j in range(x.shape[0]):
+        largest = larger(largest, x[j])
+        unordered |= x[j] != x[j]
+    return largest, unordered
+
+
+# Packed rows have a loop of their own, which LLVM vectorises, beside the one for any stride. Both stand in one function: a
+# function costs 50 ms of compilation.
 
 
 @loop
 def read_tile(values, row):
     """values = row. OUT real[n] contiguous, IN real[n] any stride."""
     if row.strides[0] == row.itemsize:
-        _copy(values, as_contiguous(row))
+        packed = as_contiguous(row)
+        for j in range(values.shape[0]):
+            values[j] = packed[j]
     else:
-        _copy(values, row)
+        for j in range(values.shape[0]):
+            values[j] = row[j]
 
 
 @loop
 def store_tile(row, values):
     """row = values. OUT real[n] any stride, IN real[n] contiguous."""
     if row.strides[0] == row.itemsize:
-        _copy(as_contiguous(row), values)
+        packed = as_contiguous(row)
+        for j in range(values.shape[0]):
+            packed[j] = values[j]
     else:
-        _copy(row, values)
+        for j in range(values.shape[0]):
+            row[j] = values[j]
 
 
 @loop
 def exclude(values, mask, nothing):
     """values = nothing where mask is 0. INOUT real[n] contiguous, IN uint8[n] any stride."""
     if mask.strides[0] == mask.itemsize:
-        _exclude(values, as_contiguous(mask), nothing)
+        packed = as_contiguous(mask)
+        for j in range(values.shape[0]):
+            values[j] = values[j] if packed[j] != 0 else nothing
     else:
-        _exclude(values, mask, nothing)
+        for j in range(values.shape[0]):
+            values[j] = values[j] if mask[j] != 0 else nothing
 
 
 @loop
 def fill_row(row, value):
     """row = value. OUT real[n] any stride."""
     if row.strides[0] == row.itemsize:
-        _fill(as_contiguous(row), value)
+        packed = as_contiguous(row)
+        for j in range(row.shape[0]):
+            packed[j] = value
     else:
-        _fill(row, value)
+        for j in range(row.shape[0]):
+            row[j] = value
 
 
 @loop
 def scale_row(row, factor):
     """row *= factor. INOUT real[n] any stride."""
     if row.strides[0] == row.itemsize:
-        _scale(as_contiguous(row), factor)
+        packed = as_contiguous(row)
+        for j in range(row.shape[0]):
+            packed[j] *= factor
     else:
-        _scale(row, factor)
-
-
-@loop
-def _copy(target, source):
-    for j in range(target.shape[0]):
-        target[j] = source[j]
-
-
-@loop
-def _exclude(values, mask, nothing):
-    for j in range(values.shape[0]):
-        values[j] = values[j] if mask[j] != 0 else nothing
-
-
-@loop
-def _fill(row, value):
-    for j in range(row.shape[0]):
-        row[j] = value
-
-
-@loop
-def _scale(row, factor):
-    for j in range(row.shape[0]):
-        row[j] *= factor
+        for j in range(row.shape[0]):
+            row[j] *= factor
 
 
 @loop
@@ -141,33 +143,6 @@ def note_invalid(invalid, row):
     invalid[0] = count
     if count < invalid.shape[0]:
         invalid[count] = row
-
-
-# Maxima over floats do not vectorise; over integers that order like floats they do (0.85 against 0.11 ns a value).
-# A NaN is not to be found this way: `load_tile` has looked for it.
-
-
-@loop
-def _tile_max_f32(values):
-    bits = values.view(int32)
-    best = int32(-0x80000000)
-    for j in range(bits.shape[0]):
-        key = int32(bits[j] ^ int32(int32(bits[j] >> int32(31)) & int32(0x7FFFFFFF)))
-        best = key if key > best else best
-    return f32_of_bits(int32(best ^ int32(int32(best >> int32(31)) & int32(0x7FFFFFFF))))
-
-
-@loop
-def _tile_max_f64(values):
-    bits = values.view(int64)
-    best = int64(-0x8000000000000000)
-    for j in range(bits.shape[0]):
-        key = int64(bits[j] ^ int64(int64(bits[j] >> int64(63)) & int64(0x7FFFFFFFFFFFFFFF)))
-        best = key if key > best else best
-    return f64_of_bits(int64(best ^ int64(int64(best >> int64(63)) & int64(0x7FFFFFFFFFFFFFFF))))
-
-
-tile_max = by_precision(_tile_max_f32, _tile_max_f64)
 
 
 @loop

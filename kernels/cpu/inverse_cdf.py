@@ -11,7 +11,7 @@ from numpy import float64, int64, uint64
 from ..elementary import INF_F64, exp_f64, mulhi64
 from ..field import uniform_bits_at
 from ..jit import loop, row_kernel, sink
-from .cells import HAS_ROWS, TILE, first_at_least, load_tile, note_invalid, row_types, tile_max
+from .cells import HAS_ROWS, TILE, first_at_least, largest_of, note_invalid, row_types, tile_of
 
 
 @loop
@@ -59,10 +59,11 @@ def inverse_cdf_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, 
         greedy = -1
         unordered = False
         for start in range(0, columns, TILE):
-            x = x_buffer[: min(TILE, columns - start)]
-            unordered |= load_tile(x, cells, mask, flags, outer, inner, start)
-            here = tile_max(x)
-            if float64(here) > largest:
+            n = min(TILE, columns - start)
+            x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
+            here, nan = largest_of(x)
+            unordered |= nan
+            if not unordered and float64(here) > largest:
                 largest = float64(here)
                 greedy = start + first_at_least(x, here)
         if unordered or greedy < 0:
@@ -74,23 +75,23 @@ def inverse_cdf_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, 
             total = uint64(0)
             for start in range(0, columns, TILE):
                 n = min(TILE, columns - start)
-                load_tile(x_buffer[:n], cells, mask, flags, outer, inner, start)
-                total += weigh_tile(w_buffer[:n], x_buffer[:n], largest, 1.0 / t, scale)
+                x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
+                total += weigh_tile(w_buffer[:n], x, largest, 1.0 / t, scale)
             target = mulhi64(uniform, total)
             below = uint64(0)
             start = 0
             found = -1
             while found < 0:
                 n = min(TILE, columns - start)
-                load_tile(x_buffer[:n], cells, mask, flags, outer, inner, start)
-                here = weigh_tile(w_buffer[:n], x_buffer[:n], largest, 1.0 / t, scale)
-                if below + here > target:
+                x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
+                weight = weigh_tile(w_buffer[:n], x, largest, 1.0 / t, scale)
+                if below + weight > target:
                     found = start
                     below += w_buffer[0]
                     while below <= target:
                         found += 1
                         below += w_buffer[found - start]
                 else:
-                    below += here
+                    below += weight
                     start += n
             index[outer, inner] = found

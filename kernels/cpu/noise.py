@@ -21,9 +21,10 @@ from ..field import (
     gumbel_of_exponential_f32,
     gumbel_of_exponential_f64,
 )
-from ..jit import by_precision, loop, row_kernel, sink
-from .bits import coarse_pairs, fill_tails, fill_words, fine_pairs, groups_of, half_words, join_halves, tails_of
+from ..jit import by_precision, loop, row_kernel, scalar, sink
+from .bits import fill_tails, fill_words, groups_of, join_halves, new_scratch, phase_of
 from .cells import ADDRESS_TYPES, HAS_COLS, HAS_ROWS, TILE, store_tile
+
 
 @loop
 def row_address(k0, k1, step, rows, flags, outer, inner, position):
@@ -34,55 +35,62 @@ def row_address(k0, k1, step, rows, flags, outer, inner, position):
     return address_of(k0, k1, step, rows[outer, inner] if flags & HAS_ROWS else position)
 
 
+@scalar
+def column_id(cols, flags, outer, inner, position):
+    """Id of the column at a position in the row."""
+    return cols[outer, inner, position] if flags & HAS_COLS else cols[0, 0, 0] + position
+
+
 @loop
-def fill_noise(g, bits, address, cols, flags, outer, inner, start):
+def fill_noise(g, scratch, address, cols, flags, outer, inner, start):
     """G of one tile of one row.
 
     Parameters
     ----------
     g : OUT real[n], contiguous
         Standard Gumbel values.
-    bits : scratch uint32[2 * TILE], contiguous
-        The bits of every column, laid out as `bits` says.
+    scratch : tuple
+        From `new_scratch`.
     address : tuple
         From `row_address`.
     cols : IN int64[outer, inner, K]
-        Column ids, looked at under `HAS_COLS` only.
+        Column ids under `HAS_COLS`; otherwise its first element is the id of the first column, and the others follow.
     flags, outer, inner, start : int64
         What is given; the row; the first column, a multiple of 8.
     """
     n = g.shape[0]
+    coarse_pairs, fine_pairs, _, coarse, fine, tails = scratch
     if flags & HAS_COLS:
-        ids = cols[outer, inner, start : start + n]
-        _bits_of_ids(g, bits, address, ids)
-        if _gumbel_of_bits(g, bits):
-            for j in range(n):
-                _mend_tail(g, bits, address, j, ids[j])
+        _bits_of_ids(g, coarse, fine, tails, address, cols[outer, inner, start : start + n])
     else:
-        _bits_of_range(g, bits, address, start)
-        if _gumbel_of_bits(g, bits):
-            for j in range(n):
-                _mend_tail(g, bits, address, j, start + j)
+        first = cols[0, 0, 0] + start
+        phase = phase_of(first)
+        groups = groups_of(n + phase)
+        fill_words(coarse_pairs, address, DOMAIN_COARSE, first, groups)
+        fill_words(fine_pairs, address, DOMAIN_FINE, first, groups)
+        _tails_of_range(g, scratch, address, first, groups)
+        coarse, fine, tails = coarse[phase:], fine[phase:], tails[phase:]
+    if _gumbel_of_bits(g, coarse, fine, tails):
+        for j in range(n):
+            b32 = join_halves(coarse[j], fine[j])
+            if b32 < TAIL_BELOW:
+                g[j] = _gumbel_of_tail(g[j], address, b32, column_id(cols, flags, outer, inner, start + j))
 
 
 @loop
-def _bits_of_range_f32(g, bits, address, start):
-    groups = groups_of(g.shape[0])
-    fill_words(coarse_pairs(bits), address, DOMAIN_COARSE, start, groups)
-    fill_words(fine_pairs(bits), address, DOMAIN_FINE, start, groups)
+def _tails_of_range_f32(g, scratch, address, first, groups):
+    """The float32 field reads tails one by one, where they are needed."""
 
 
 @loop
-def _bits_of_range_f64(g, bits, address, start):
-    _bits_of_range_f32(g, bits, address, start)
-    fill_tails(tails_of(bits).view(uint64), address, start, groups_of(g.shape[0]))
+def _tails_of_range_f64(g, scratch, address, first, groups):
+    fill_tails(scratch[2], address, first, groups)
 
 
 @loop
-def _bits_of_ids_f32(g, bits, address, ids):
+def _bits_of_ids_f32(g, coarse, fine, tails, address, ids):
     """Arbitrary column ids: two Philox calls a column."""
     k0, k1, c3, r0, r1 = address
-    coarse, fine = half_words(bits)
     for j in range(ids.shape[0]):
         b32 = field_b32(k0, k1, c3, r0, r1, ids[j])
         coarse[j] = uint16(b32 >> uint32(16))
@@ -90,19 +98,19 @@ def _bits_of_ids_f32(g, bits, address, ids):
 
 
 @loop
-def _bits_of_ids_f64(g, bits, address, ids):
+def _bits_of_ids_f64(g, coarse, fine, tails, address, ids):
     """Arbitrary column ids: three Philox calls a column."""
-    _bits_of_ids_f32(g, bits, address, ids)
     k0, k1, c3, r0, r1 = address
-    tails = tails_of(bits)
     for j in range(ids.shape[0]):
+        b32 = field_b32(k0, k1, c3, r0, r1, ids[j])
+        coarse[j] = uint16(b32 >> uint32(16))
+        fine[j] = uint16(b32)
         tails[j] = field_tail(k0, k1, c3, r0, r1, ids[j])
 
 
 @loop
-def _gumbel_of_bits_f32(g, bits):
+def _gumbel_of_bits_f32(g, coarse, fine, tails):
     """G from b32 alone; True where some b32 asks for its tail."""
-    coarse, fine = half_words(bits)
     least = uint32(0xFFFFFFFF)
     for j in range(g.shape[0]):
         b32 = join_halves(coarse[j], fine[j])
@@ -112,10 +120,8 @@ def _gumbel_of_bits_f32(g, bits):
 
 
 @loop
-def _gumbel_of_bits_f64(g, bits):
+def _gumbel_of_bits_f64(g, coarse, fine, tails):
     """G from all 64 bits: nothing is left to mend."""
-    coarse, fine = half_words(bits)
-    tails = tails_of(bits)
     for j in range(g.shape[0]):
         whole = (uint64(join_halves(coarse[j], fine[j])) << uint64(32)) | uint64(tails[j])
         g[j] = gumbel_of_exponential_f64(exponential_f64(whole))
@@ -123,25 +129,22 @@ def _gumbel_of_bits_f64(g, bits):
 
 
 @loop
-def _mend_tail_f32(g, bits, address, j, column):
-    """Replace g[j] by the value with all 64 bits where b32 < 256."""
+def _gumbel_of_tail_f32(g, address, b32, column):
+    """G with all 64 bits."""
     k0, k1, c3, r0, r1 = address
-    coarse, fine = half_words(bits)
-    b32 = join_halves(coarse[j], fine[j])
-    if b32 < TAIL_BELOW:
-        tail = field_tail(k0, k1, c3, r0, r1, int64(column))
-        g[j] = gumbel_of_exponential_f32(exponential_tail_f32(b32, tail))
+    return gumbel_of_exponential_f32(exponential_tail_f32(b32, field_tail(k0, k1, c3, r0, r1, int64(column))))
 
 
 @loop
-def _mend_tail_f64(g, bits, address, j, column):
+def _gumbel_of_tail_f64(g, address, b32, column):
     """The float64 field has used its tail already."""
+    return g
 
 
-_bits_of_range = by_precision(_bits_of_range_f32, _bits_of_range_f64)
+_tails_of_range = by_precision(_tails_of_range_f32, _tails_of_range_f64)
 _bits_of_ids = by_precision(_bits_of_ids_f32, _bits_of_ids_f64)
 _gumbel_of_bits = by_precision(_gumbel_of_bits_f32, _gumbel_of_bits_f64)
-_mend_tail = by_precision(_mend_tail_f32, _mend_tail_f64)
+_gumbel_of_tail = by_precision(_gumbel_of_tail_f32, _gumbel_of_tail_f64)
 
 
 @row_kernel(
@@ -161,7 +164,7 @@ def noise_rows(k0, k1, step, rows, cols, flags, loc, scale, first, last, out):
     rows : IN int64[outer, inner]
         Row ids under `HAS_ROWS`.
     cols : IN int64[outer, inner, K]
-        Column ids under `HAS_COLS`.
+        Column ids under `HAS_COLS`; otherwise its first element is the id of the first column, and the others follow.
     flags : int64
         What is given.
     loc, scale : float64
@@ -174,14 +177,14 @@ def noise_rows(k0, k1, step, rows, cols, flags, loc, scale, first, last, out):
     count, columns = out.shape[1], out.shape[2]
     real = out.dtype.type
     buffer = np.empty(TILE, out.dtype)
-    bits = np.empty(2 * TILE, np.uint32)
+    scratch = new_scratch()
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
         address = row_address(k0, k1, step[outer, inner], rows, flags, outer, inner, position)
         for start in range(0, columns, TILE):
             g = buffer[: min(TILE, columns - start)]
-            fill_noise(g, bits, address, cols, flags, outer, inner, start)
+            fill_noise(g, scratch, address, cols, flags, outer, inner, start)
             for j in range(g.shape[0]):
                 g[j] = fma(g[j], real(scale), real(loc))
             store_tile(out[outer, inner, start : start + g.shape[0]], g)

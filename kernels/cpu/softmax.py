@@ -9,18 +9,20 @@ from numba import types
 
 from ..elementary import INF_F64, NAN_F64, exp_f32, exp_f64
 from ..jit import by_precision, loop, row_kernel, sink, view
+from .bits import new_scratch
 from .cells import (
     HAS_MASK,
     TILE,
     exclude,
     fill_row,
     first_at_least,
+    largest_of,
     note_invalid,
     read_tile,
     row_types,
     scale_row,
     store_tile,
-    tile_max,
+    tile_of,
 )
 from .noise import row_address
 from .scores import fill_scores
@@ -32,7 +34,7 @@ exp = by_precision(exp_f32, exp_f64)
 @row_kernel(
     lambda real: types.void(*row_types(real), types.int64, types.int64, types.int64, sink(real, 3), sink(types.int64, 1))
 )
-def softmax_rows(k0, k1, step, rows, cols, cells, mask, flags, tau, hard, first, last, sample, invalid):
+def softmax_rows(k0, k1, step, rows, cols, cells, mask, flags, tau, first, last, hard, sample, invalid):
     """sample = softmax((logits + G) / tau) over rows first .. last, or the one-hot of its largest entry.
 
     Scores go into the output row while their maximum is kept; then exponentials and their sum; then one scaling. At tau 0, or
@@ -53,7 +55,7 @@ def softmax_rows(k0, k1, step, rows, cols, cells, mask, flags, tau, hard, first,
     real = cells.dtype.type
     x_buffer = np.empty(TILE, cells.dtype)
     s_buffer = np.empty(TILE, cells.dtype)
-    bits = np.empty(2 * TILE, np.uint32)
+    scratch = new_scratch()
     partial = np.empty(LANES, cells.dtype)
     for position in range(first, last):
         outer = position // count
@@ -67,9 +69,11 @@ def softmax_rows(k0, k1, step, rows, cols, cells, mask, flags, tau, hard, first,
         for start in range(0, columns, TILE):
             n = min(TILE, columns - start)
             s = s_buffer[:n]
-            unordered |= fill_scores(s, x_buffer[:n], bits, address, 1.0, cols, cells, mask, flags, outer, inner, start)
-            largest = tile_max(s)
-            if largest > best:
+            x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
+            fill_scores(s, x, scratch, address, 1.0, cols, flags, outer, inner, start)
+            largest, nan = largest_of(s)
+            unordered |= nan
+            if not unordered and largest > best:
                 best = largest
                 best_index = start + first_at_least(s, largest)
             store_tile(sample[outer, inner, start : start + n], s)

@@ -9,7 +9,8 @@ from numba import types
 
 from ..elementary import INF_F64, NAN_F64
 from ..jit import loop, row_kernel, sink
-from .cells import TILE, note_invalid, row_types, tile_max
+from .bits import new_scratch
+from .cells import TILE, largest_of, note_invalid, row_types, tile_of
 from .noise import row_address
 from .scores import fill_scores
 
@@ -75,7 +76,7 @@ def topk_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, 
     real = cells.dtype.type
     x_buffer = np.empty(TILE, cells.dtype)
     s_buffer = np.empty(TILE, cells.dtype)
-    bits = np.empty(2 * TILE, np.uint32)
+    scratch = new_scratch()
     heap_score = np.empty(k + 1, cells.dtype)
     heap_index = np.empty(k + 1, np.int64)
     for position in range(first, last):
@@ -87,10 +88,11 @@ def topk_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, 
         for start in range(0, columns, TILE):
             n = min(TILE, columns - start)
             s = s_buffer[:n]
-            unordered |= fill_scores(
-                s, x_buffer[:n], bits, address, temperature[outer, inner], cols, cells, mask, flags, outer, inner, start
-            )
-            if size > k and not tile_max(s) > heap_score[0]:
+            x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
+            fill_scores(s, x, scratch, address, temperature[outer, inner], cols, flags, outer, inner, start)
+            largest, nan = largest_of(s)
+            unordered |= nan
+            if unordered or (size > k and not largest > heap_score[0]):
                 continue
             for j in range(n):
                 if size <= k:

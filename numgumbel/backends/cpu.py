@@ -31,11 +31,12 @@ ROWS_OF_ONE_ROUND = 1 << 14
 _NO_ROWS = np.zeros((1, 1), np.int64)
 _NO_COLS = np.zeros((1, 1, 1), np.int64)
 _NO_MASK = np.zeros((1, 1, 1), np.uint8)
+_NO_SCORE = {np.dtype(real): np.zeros((1, 1), real) for real in (np.float32, np.float64)}
 
 
 def categorical(request: Request, index: np.ndarray) -> np.ndarray:
     """Gumbel-max. `index` OUT int64 or int32, leading + batch. Returns count and first positions of invalid rows."""
-    return _sample(request, argmax_rows, (_Index(index, 0),))
+    return _sample(request, argmax_rows, (_Index(index, 0),), (0, request.columns), (_NO_SCORE[request.dtype],))
 
 
 def inverse_cdf(request: Request, index: np.ndarray) -> np.ndarray:
@@ -108,7 +109,13 @@ class _Index(_Values):
             self.array[...] = self.written
 
 
-def _sample(request: Request, kernel: Any, outputs: tuple[_Values, ...], extra: tuple[int, ...] = ()) -> np.ndarray:
+def _sample(
+    request: Request,
+    kernel: Any,
+    outputs: tuple[_Values, ...],
+    extra: tuple[int, ...] = (),
+    unused: tuple[np.ndarray, ...] = (),
+) -> np.ndarray:
     """Run a sampling kernel for every draw and every block of rows; count and first positions of invalid rows."""
     run = kernel[request.dtype]
     k0, k1 = np.uint32(request.words[0]), np.uint32(request.words[1])
@@ -124,7 +131,23 @@ def _sample(request: Request, kernel: Any, outputs: tuple[_Values, ...], extra: 
             cols = _NO_COLS if cols is None else cols
             mask = _NO_MASK if mask is None else mask
             block = np.zeros_like(invalid)
-            run(k0, k1, step, rows, cols, cells, mask, flags | given, temperature, *extra, 0, step.size, *results, block)
+            run(
+                k0,
+                k1,
+                step,
+                rows,
+                cols,
+                cells,
+                mask,
+                flags | given,
+                temperature,
+                0,
+                step.size,
+                *extra,
+                *results,
+                *unused,
+                block,
+            )
             _gather(invalid, block, offset)
     for output in outputs:
         output.finish()
