@@ -14,6 +14,7 @@ from .generator import Generator, default_rng
 from .ids import row_ids
 from .keys import Key, fold, key
 from .ops import TopK, categorical, gumbel, gumbel_softmax, gumbel_softmax_vjp, gumbel_topk
+from .threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
@@ -25,10 +26,12 @@ __all__ = [
     "default_rng",
     "distribution",
     "fold",
+    "get_num_threads",
     "gumbel",
     "gumbel_softmax",
     "gumbel_softmax_vjp",
     "gumbel_topk",
     "key",
     "row_ids",
+    "set_num_threads",
 ]

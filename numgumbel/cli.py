@@ -22,6 +22,7 @@ from rich.table import Table
 import numgumbel as ng
 
 from .files import Block, CsvResult, CsvRows, FileError, NpyResult, NpyRows, masked_blocks, open_mask, open_rows, result_file
+from .threads import available, get_num_threads
 
 # Bytes of one block of rows, input or output, whichever is larger.
 BLOCK_BYTES = 1 << 23
@@ -295,7 +296,6 @@ def _facts() -> dict[str, Any]:
 
     features = llvm.get_host_cpu_features()
     folder = cache_folder()
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "numgumbel": ng.__version__,
         "python": platform.python_version(),
@@ -305,8 +305,8 @@ def _facts() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": llvm.get_host_cpu_name(),
         "cpu features": [name for name in ("fma", "avx2", "avx512f", "neon") if features.get(name)],
-        "threads available": threads,
-        "threads used": 1,
+        "threads available": available(),
+        "threads used": get_num_threads(),
         "kernel cache": str(folder) if folder else "none, turned off or no folder can be written: every process compiles anew",
         "backends": sorted(dispatch.backends()),
         "array families": sorted(dispatch.families()),

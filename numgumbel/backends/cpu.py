@@ -1,7 +1,10 @@
-"""CPU driver: lays requests out as rows, makes output arrays' views and runs the row kernels over them.
+"""CPU driver: lays requests out as rows, makes output arrays' views and runs the row kernels over them, on several threads.
 
 Kernels take every per-row and per-cell argument as a view with two batch axes (outer, inner). Batches of more axes are merged
 as far as the strides of all operands allow, without copying; what remains in front is looped over here.
+
+Threads share the rows of a kernel call; where there are fewer rows than threads, `categorical` shares columns instead and joins
+the parts, largest score first. Neither shows in a result.
 """
 
 from __future__ import annotations
@@ -16,17 +19,24 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..arguments import Request
 from ..kernels.cpu.argmax import argmax_rows
-from ..kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, IS_PROBS
+from ..kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, IS_PROBS, TILE, WANT_SCORE
 from ..kernels.cpu.inverse_cdf import inverse_cdf_rows
 from ..kernels.cpu.noise import noise_rows
 from ..kernels.cpu.softmax import softmax_rows, softmax_vjp_rows
 from ..kernels.cpu.topk import topk_rows
+from ..threads import get_num_threads, run
 
 # How many invalid rows a message can name.
 NAMED_ROWS = 5
 
 # Up to this many rows, several draws are one kernel call: a call costs some 15 us, as much as hundreds of small rows.
 ROWS_OF_ONE_ROUND = 1 << 14
+
+# Nanoseconds a float32 cell on one thread, to the nearest half: what a call is worth in threads.
+COST = {argmax_rows: 0.5, inverse_cdf_rows: 2.0, softmax_rows: 1.5, softmax_vjp_rows: 0.5, topk_rows: 1.0, noise_rows: 1.0}
+
+# From this much work on, in nanoseconds, a second thread is asked for (a hand-over takes some 60 us); and the least a piece.
+WORTH_A_THREAD, LEAST_PIECE = 200_000, 50_000
 
 _NO_ROWS = np.zeros((1, 1), np.int64)
 _NO_COLS = np.zeros((1, 1, 1), np.int64)
@@ -36,7 +46,25 @@ _NO_SCORE = {np.dtype(real): np.zeros((1, 1), real) for real in (np.float32, np.
 
 def categorical(request: Request, index: np.ndarray) -> np.ndarray:
     """Gumbel-max. `index` OUT int64 or int32, leading + batch. Returns count and first positions of invalid rows."""
-    return _sample(request, argmax_rows, (_Index(index, 0),), (0, request.columns), (_NO_SCORE[request.dtype],))
+    pieces = _column_pieces(request)
+    if pieces <= 1:
+        return _sample(request, argmax_rows, (_Index(index, 0),), (0, request.columns), (_NO_SCORE[request.dtype],))
+    tiles = -(-request.columns // TILE)
+    bounds = [min(tiles * p // pieces * TILE, request.columns) for p in range(pieces + 1)]
+    indices = np.empty((pieces, *index.shape), np.int64)
+    scores = np.empty((pieces, *index.shape), request.dtype)
+
+    def work(piece: int) -> None:
+        outputs = _Index(indices[piece], 0), _Values(scores[piece], 0)
+        _sample(request, argmax_rows, outputs, (bounds[piece], bounds[piece + 1]), given=WANT_SCORE, threads=1)
+
+    run(work, pieces)
+    # A NaN anywhere is the largest for argmax, and has index -1; the first of equal scores has the lowest columns.
+    best = scores.argmax(0)
+    index[...] = np.take_along_axis(indices, best[None], 0)[0]
+    invalid = np.flatnonzero((index if request.draws is None else index[0]) < 0) if index.size else np.empty(0, np.int64)
+    named = invalid[:NAMED_ROWS]
+    return np.concatenate(([len(invalid)], named, np.zeros(NAMED_ROWS - len(named), np.int64)))
 
 
 def inverse_cdf(request: Request, index: np.ndarray) -> np.ndarray:
@@ -58,12 +86,17 @@ def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
     """The field. `out` OUT real, leading + batch + (columns,)."""
     kernel = noise_rows[request.dtype]
     k0, k1 = np.uint32(request.words[0]), np.uint32(request.words[1])
+    request, only, given = _columns(request)
     for part, (target,) in _rounds(request, (out,)):
         operands = (part.step, part.rows, part.cols, target)
         for offset, (step, rows, cols, values) in _as_pairs(part.batch, operands, (0, 0, 1, 1)):
             rows, flags = _positions(rows, offset, step.shape)
-            flags |= HAS_COLS if cols is not None else 0
-            kernel(k0, k1, step, rows, _NO_COLS if cols is None else cols, flags, loc, scale, 0, step.size, values)
+            common = (k0, k1, step, rows, only if cols is None else cols, flags | given, loc, scale)
+
+            def call(first: int, last: int, _: np.ndarray, common: Any = common, values: Any = values) -> None:
+                kernel(*common, first, last, values)
+
+            _over_rows(call, step.size, COST[noise_rows] * values.nbytes / 4)
 
 
 def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gradient: np.ndarray) -> None:
@@ -72,7 +105,12 @@ def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gra
     operands = (sample, cotangent, request.mask, request.temperature, gradient)
     for _offset, (y, c, mask, tau, result) in _as_pairs(request.batch, operands, (1, 1, 1, 0, 1)):
         flags = HAS_MASK if mask is not None else 0
-        kernel(y, c, _NO_MASK if mask is None else mask, flags, tau, 0, tau.size, result)
+        common = (y, c, _NO_MASK if mask is None else mask, flags, tau)
+
+        def call(first: int, last: int, _: np.ndarray, common: Any = common, result: Any = result) -> None:
+            kernel(*common, first, last, result)
+
+        _over_rows(call, tau.size, COST[softmax_vjp_rows] * result.nbytes / 4)
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -115,12 +153,16 @@ def _sample(
     outputs: tuple[_Values, ...],
     extra: tuple[int, ...] = (),
     unused: tuple[np.ndarray, ...] = (),
+    given: int = 0,
+    threads: int | None = None,
 ) -> np.ndarray:
     """Run a sampling kernel for every draw and every block of rows; count and first positions of invalid rows."""
-    run = kernel[request.dtype]
+    compiled = kernel[request.dtype]
     k0, k1 = np.uint32(request.words[0]), np.uint32(request.words[1])
-    given = (IS_PROBS if request.is_probs else 0) | (HAS_COLS if request.cols is not None else 0)
+    given |= IS_PROBS if request.is_probs else 0
     given |= HAS_MASK if request.mask is not None else 0
+    request, only, has_cols = _columns(request)
+    given |= has_cols
     trailing = (0, 0, 0, 1, 1, 1, *(output.trailing for output in outputs))
     invalid = np.zeros(1 + NAMED_ROWS, np.int64)
     for part, targets in _rounds(request, tuple(output.written for output in outputs)):
@@ -128,32 +170,55 @@ def _sample(
         for offset, views in _as_pairs(part.batch, (*inputs, *targets), trailing):
             step, temperature, rows, cols, mask, cells, *results = views
             rows, flags = _positions(rows, offset, step.shape)
-            cols = _NO_COLS if cols is None else cols
-            mask = _NO_MASK if mask is None else mask
-            block = np.zeros_like(invalid)
-            run(
-                k0,
-                k1,
-                step,
-                rows,
-                cols,
-                cells,
-                mask,
-                flags | given,
-                temperature,
-                0,
-                step.size,
-                *extra,
-                *results,
-                *unused,
-                block,
-            )
-            _gather(invalid, block, offset)
+            address = (k0, k1, step, rows, only if cols is None else cols)
+            common = (*address, cells, _NO_MASK if mask is None else mask, flags | given, temperature)
+            behind = (*extra, *results, *unused)
+
+            def call(first: int, last: int, block: np.ndarray, common: Any = common, behind: Any = behind) -> None:
+                compiled(*common, first, last, *behind, block)
+
+            _gather(invalid, _over_rows(call, step.size, COST[kernel] * cells.nbytes / 4, threads), offset)
     for output in outputs:
         output.finish()
     # Which rows are invalid does not depend on the draw, and those of the first draw were met first.
     invalid[0] //= max(request.draws or 1, 1)
     return invalid
+
+
+def _over_rows(call: Callable[[int, int, np.ndarray], None], rows: int, cost: float, threads: int | None = None) -> np.ndarray:
+    """``call(first, last, invalid)`` over all rows, in pieces on several threads where that pays; returns invalid rows."""
+    pieces = 1
+    if rows > 1 and cost >= WORTH_A_THREAD:
+        threads = get_num_threads() if threads is None else threads
+        pieces = min(rows, 4 * threads, int(cost) // LEAST_PIECE) if threads > 1 else 1
+    blocks = np.zeros((pieces, 1 + NAMED_ROWS), np.int64)
+    if pieces == 1:
+        call(0, rows, blocks[0])
+        return blocks[0]
+    run(lambda p: call(rows * p // pieces, rows * (p + 1) // pieces, blocks[p]), pieces)
+    total = np.zeros(1 + NAMED_ROWS, np.int64)
+    for block in blocks:
+        _gather(total, block, 0)
+    return total
+
+
+def _column_pieces(request: Request) -> int:
+    """Into how many parts the columns are split: 1 unless there are fewer rows than threads, and work for several."""
+    rows = math.prod(request.batch) * (1 if request.draws is None else request.draws)
+    cost = COST[argmax_rows] * request.dtype.itemsize / 4 * rows * request.columns
+    if not rows or cost < WORTH_A_THREAD or rows >= (threads := get_num_threads()):
+        return 1
+    return min(4 * threads, int(cost) // LEAST_PIECE, request.columns // TILE)
+
+
+def _columns(request: Request) -> tuple[Request, np.ndarray, int]:
+    """Column ids as kernels take them: the request, the first id where they run on from it, and the flag of any others."""
+    cols = request.cols
+    if cols is None:
+        return request, _NO_COLS, 0
+    if cols.ndim == 1 and bool((cols[1:] - cols[:-1] == 1).all()):
+        return replace(request, cols=None), cols[:1].reshape(1, 1, 1), 0
+    return request, _NO_COLS, HAS_COLS
 
 
 def _rounds(request: Request, outputs: tuple[np.ndarray, ...]) -> Iterator[tuple[Request, tuple[np.ndarray, ...]]]:
