@@ -6,6 +6,7 @@ categories last, which is all that a driver sees.
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -249,7 +250,10 @@ def temperature_array(temperature: Any, name: str, batch: tuple[int, ...], famil
     if isinstance(temperature, (bool, np.bool_)):
         raise TypeError(f"{name} must be a number, got {temperature!r}")
     if isinstance(temperature, (int, float)):
-        array = np.array(temperature, np.float64)
+        number = temperature if isinstance(temperature, float) else _float(temperature)
+        if not (number == 0 or SMALLEST_TEMPERATURE <= number <= LARGEST_TEMPERATURE):
+            raise ValueError(f"{name} must be 0 or from 2^-64 to 2^64, got {number}")
+        return np.array(number, np.float64)
     else:
         array = host_view(temperature, name, family)
         if array.dtype.kind not in "fiu":
@@ -265,6 +269,14 @@ def temperature_array(temperature: Any, name: str, batch: tuple[int, ...], famil
         place = ", ".join(map(str, first))
         raise ValueError(f"{name} must be 0 or from 2^-64 to 2^64, got {array[tuple(first)]} in row {place}")
     return array
+
+
+def _float(number: int) -> float:
+    """A Python int as a float, infinite where it is too large for one."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def output(

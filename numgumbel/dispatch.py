@@ -7,6 +7,7 @@ recognisers, which know foreign types by name and import nothing. A new family i
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,7 +104,12 @@ def host_view(array: object, name: str, beside: Family) -> np.ndarray:
 
 def operation(name: str, backend: str) -> Callable[..., Any]:
     """The driver of one operation: an entry of the operation x backend table."""
-    return importlib.import_module(_BACKENDS[backend]).OPERATIONS[name]
+    return _table(backend)[name]
+
+
+@functools.cache
+def _table(backend: str) -> dict[str, Callable[..., Any]]:
+    return importlib.import_module(_BACKENDS[backend]).OPERATIONS
 
 
 def _is_numpy(kind: type) -> bool:

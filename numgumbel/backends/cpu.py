@@ -103,28 +103,28 @@ def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
     request, only, given = _columns(request)
     for part, (target,) in _rounds(request, (out,)):
         operands = (part.step, part.rows, part.cols, target)
-        for offset, (step, rows, cols, values) in _as_pairs(part.batch, operands, (0, 0, 1, 1)):
-            rows, flags = _positions(rows, offset, step.shape)
+        for offset, shape, (step, rows, cols, values) in _as_pairs(part.batch, operands, (0, 0, 1, 1)):
+            rows, flags = _positions(rows, offset, shape)
             common = (k0, k1, step, rows, only if cols is None else cols, flags | given, loc, scale)
 
             def call(first: int, last: int, _: np.ndarray, common: Any = common, values: Any = values) -> None:
                 kernel(*common, first, last, values)
 
-            _over_rows(call, step.size, COST[noise_rows] * values.nbytes / 4)
+            _over_rows(call, math.prod(shape), COST[noise_rows] * values.nbytes / 4)
 
 
 def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gradient: np.ndarray) -> None:
     """Gradient of relaxed samples. IN real, IN real, OUT real (may be `sample`), all batch + (columns,)."""
     kernel = softmax_vjp_rows[request.dtype]
     operands = (sample, cotangent, request.mask, request.temperature, gradient)
-    for _offset, (y, c, mask, tau, result) in _as_pairs(request.batch, operands, (1, 1, 1, 0, 1)):
+    for _offset, shape, (y, c, mask, tau, result) in _as_pairs(request.batch, operands, (1, 1, 1, 0, 1)):
         flags = HAS_MASK if mask is not None else 0
         common = (y, c, _NO_MASK if mask is None else mask, flags, tau)
 
         def call(first: int, last: int, _: np.ndarray, common: Any = common, result: Any = result) -> None:
             kernel(*common, first, last, result)
 
-        _over_rows(call, tau.size, COST[softmax_vjp_rows] * result.nbytes / 4)
+        _over_rows(call, math.prod(shape), COST[softmax_vjp_rows] * result.nbytes / 4)
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -181,9 +181,9 @@ def _sample(
     invalid = np.zeros(1 + NAMED_ROWS, np.int64)
     for part, targets in _rounds(request, tuple(output.written for output in outputs)):
         inputs = (part.step, part.temperature, part.rows, part.cols, part.mask, part.cells)
-        for offset, views in _as_pairs(part.batch, (*inputs, *targets), trailing):
+        for offset, shape, views in _as_pairs(part.batch, (*inputs, *targets), trailing):
             step, temperature, rows, cols, mask, cells, *results = views
-            rows, flags = _positions(rows, offset, step.shape)
+            rows, flags = _positions(rows, offset, shape)
             address = (k0, k1, step, rows, only if cols is None else cols)
             common = (*address, cells, _NO_MASK if mask is None else mask, flags | given, temperature)
             behind = (*extra, *results, *unused)
@@ -191,7 +191,7 @@ def _sample(
             def call(first: int, last: int, block: np.ndarray, common: Any = common, behind: Any = behind) -> None:
                 compiled(*common, first, last, *behind, block)
 
-            _gather(invalid, _over_rows(call, step.size, COST[kernel] * cells.nbytes / 4, threads), offset)
+            _gather(invalid, _over_rows(call, math.prod(shape), COST[kernel] * cells.nbytes / 4, threads), offset)
     for output in outputs:
         output.finish()
     # Which rows are invalid does not depend on the draw, and those of the first draw were met first.
@@ -254,6 +254,8 @@ def _rounds(request: Request, outputs: tuple[np.ndarray, ...]) -> Iterator[tuple
 
 def _gather(total: np.ndarray, block: np.ndarray, offset: int) -> None:
     """Add the invalid rows of one block, whose positions start at `offset`."""
+    if not block[0]:
+        return
     room = len(total) - 1
     listed = min(int(total[0]), room)
     new = block[1 : 1 + min(int(block[0]), room - listed)]
@@ -272,21 +274,29 @@ def _positions(rows: np.ndarray | None, offset: int, shape: tuple[int, ...]) -> 
 
 def _as_pairs(
     batch: tuple[int, ...], operands: tuple[np.ndarray | None, ...], trailing: tuple[int, ...]
-) -> Iterator[tuple[int, list[Any]]]:
-    """(position of the first row, operands as views with two batch axes), once or, for odd strides, several times.
+) -> Iterator[tuple[int, tuple[int, ...], list[Any]]]:
+    """(position of the first row, shape of the rows, operands as views with two batch axes), once or several times.
 
-    Operands are broadcast over the batch with stride 0; `trailing` counts their axes behind the batch. No data is copied.
+    Several times for strides that do not merge. Operands are broadcast over the batch with stride 0, and a scalar is an array
+    of one element with stride 0 that kernels index as they index any; `trailing` counts an operand's axes behind the batch. No
+    data is copied.
     """
     if 0 in batch:
         return
+    merge = len(batch) > 2
+    front = () if merge else (None,) * (2 - len(batch))
     full = []
     for operand, behind in zip(operands, trailing, strict=True):
-        if operand is not None and operand.ndim != len(batch) + behind:
-            operand = np.broadcast_to(operand, (*batch, *operand.shape[operand.ndim - behind :]))
+        if operand is not None:
+            if operand.ndim == 0 and not merge:
+                operand = np.ndarray((1, 1), operand.dtype, operand.data, 0, (0, 0))
+            else:
+                if operand.ndim != len(batch) + behind:
+                    operand = np.broadcast_to(operand, (*batch, *operand.shape[operand.ndim - behind :]))
+                operand = operand[front] if front else operand
         full.append(operand)
-    if len(batch) <= 2:
-        front = (None,) * (2 - len(batch))
-        yield 0, [operand if operand is None or not front else operand[front] for operand in full]
+    if not merge:
+        yield 0, ((1, 1, *batch)[-2:]), full
         return
     merged = _merged_axes(batch, [operand.strides for operand in full if operand is not None])
     shape = tuple(size for size, _ in merged)
@@ -299,9 +309,10 @@ def _as_pairs(
             )
         views.append(operand)
     missing = (None,) * (2 - len(shape))
-    rows = math.prod(shape[-2:])
+    last = (1, 1, *shape)[-2:]
+    rows = math.prod(last)
     for number, place in enumerate(np.ndindex(*shape[:-2])):
-        yield number * rows, [view if view is None else view[(*place, *missing, ...)] for view in views]
+        yield number * rows, last, [view if view is None else view[(*place, *missing, ...)] for view in views]
 
 
 def _merged_axes(batch: tuple[int, ...], strides: list[tuple[int, ...]]) -> list[tuple[int, int]]:
