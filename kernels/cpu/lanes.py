@@ -70,7 +70,9 @@ def _lane_noise_f32(g, words, h, lanes):
     for r in range(lanes):
         b32 = lane_b32(coarse[r], fine[r], shift)
         least = b32 if b32 < least else least
-        g[r] = gumbel_of_exponential_f32(exponential_f32(b32))
+        g[r] = exponential_f32(b32)
+    for r in range(lanes):  # apart, since both polynomials in one loop take more registers than there are
+        g[r] = gumbel_of_exponential_f32(g[r])
     return least < TAIL_BELOW
 
 
@@ -82,7 +84,9 @@ def _lane_noise_f64(g, words, h, lanes):
     shift = uint32(16 * (h & 1))
     for r in range(lanes):
         whole = (uint64(lane_b32(coarse[r], fine[r], shift)) << uint64(32)) | uint64(tails[r])
-        g[r] = gumbel_of_exponential_f64(exponential_f64(whole))
+        g[r] = exponential_f64(whole)
+    for r in range(lanes):
+        g[r] = gumbel_of_exponential_f64(g[r])
     return False
 
 

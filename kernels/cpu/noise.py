@@ -115,7 +115,9 @@ def _gumbel_of_bits_f32(g, coarse, fine, tails):
     for j in range(g.shape[0]):
         b32 = join_halves(coarse[j], fine[j])
         least = b32 if b32 < least else least
-        g[j] = gumbel_of_exponential_f32(exponential_f32(b32))
+        g[j] = exponential_f32(b32)
+    for j in range(g.shape[0]):  # apart, since both polynomials in one loop take more registers than there are
+        g[j] = gumbel_of_exponential_f32(g[j])
     return least < TAIL_BELOW
 
 
@@ -124,7 +126,9 @@ def _gumbel_of_bits_f64(g, coarse, fine, tails):
     """G from all 64 bits: nothing is left to mend."""
     for j in range(g.shape[0]):
         whole = (uint64(join_halves(coarse[j], fine[j])) << uint64(32)) | uint64(tails[j])
-        g[j] = gumbel_of_exponential_f64(exponential_f64(whole))
+        g[j] = exponential_f64(whole)
+    for j in range(g.shape[0]):
+        g[j] = gumbel_of_exponential_f64(g[j])
     return False
 
 
