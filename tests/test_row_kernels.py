@@ -69,6 +69,26 @@ def test_peaked_rows_skip_and_do_not_miss(monkeypatch, dtype):
     check(x.astype(dtype), temperature=0.3)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [1, 7, 1500])
+def test_top_k_of_long_rows(k, dtype):
+    """Flat, peaked, sorted, constant, clamped and masked rows, whose heap fills early, late or never."""
+    columns = 5000
+    limit = np.finfo(dtype).max
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(8, columns)).astype(dtype)
+    x[1, rng.integers(columns, size=9)] += 40
+    x[2], x[3] = np.sort(x[2]), np.sort(x[3])[::-1]
+    x[4] = 1.25
+    x[5] = rng.choice([limit, -limit, -np.inf, limit / 2], columns)
+    x[6, 20:4500] = -np.inf
+    x[7] = np.where(np.arange(columns) < 3000, -limit, rng.normal(size=columns))
+    for temperature in (1.0, 0.01, 0.0):
+        wanted = dense.topk(KEY, dense.cells(x, mask=None), k, temperature=temperature)
+        for got, expected in zip(ng.gumbel_topk(KEY, x, k, temperature=temperature), wanted, strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
 def test_the_tail_is_read_side_by_side():
     """A row with a b32 below 256, where 32 bits more give G: searched for, once in two steps of a million rows of eight."""
     rows, columns = 1_000_000, 8

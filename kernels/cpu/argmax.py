@@ -10,20 +10,10 @@ about 2 + ln(n) scores exactly.
 import numpy as np
 from numba import types
 
-from ..elementary import INF_F64, MAX_F32, MAX_F64, NAN_F64, fma
-from ..field import (
-    DOMAIN_COARSE,
-    exponential_of_f32,
-    exponential_of_f64,
-    gumbel_of_exponential_f32,
-    gumbel_of_exponential_f64,
-    score_f32,
-    score_f64,
-)
-from ..jit import by_precision, loop, row_kernel, scalar, sink
-from .bits import fill_coarse_of_ids, fill_words, groups_of, phase_of
-from .bound import bound_tile
-from .cells import HAS_COLS, TILE, WANT_SCORE, first_at_least, largest_of, note_invalid, row_types, tile_of
+from ..elementary import INF_F64, NAN_F64, fma
+from ..jit import loop, row_kernel, sink
+from .bound import below_range, exact_score, fill_bounds
+from .cells import TILE, WANT_SCORE, first_at_least, largest_of, note_invalid, row_types, tile_of
 from .noise import column_id, row_address
 
 # Columns looked at in one go: the 20 keys of the rounds are made once for them, and logits, bounds and half-words take 20 KiB.
@@ -36,36 +26,6 @@ REACH = 45.1
 # A row whose best score is this far above the bounds of a tile is taken for peaked: the next tile's logits are looked at first,
 # which is 0.02 ns a category more where Philox is needed after all, and 0.25 less where it is not.
 PEAKED = 20.0
-
-
-@scalar
-def exact_score_f32(logit, inverse, address, column):
-    """`score_f32` of one cell."""
-    k0, k1, c3, r0, r1 = address
-    return score_f32(logit, inverse, gumbel_of_exponential_f32(exponential_of_f32(k0, k1, c3, r0, r1, column)))
-
-
-@scalar
-def exact_score_f64(logit, inverse, address, column):
-    """`score_f64` of one cell."""
-    k0, k1, c3, r0, r1 = address
-    return score_f64(logit, inverse, gumbel_of_exponential_f64(exponential_of_f64(k0, k1, c3, r0, r1, column)))
-
-
-@scalar
-def below_range_f32(bound):
-    """True where scores clamped to the smallest float32 may hide below a bound."""
-    return bound <= -MAX_F32
-
-
-@scalar
-def below_range_f64(bound):
-    """True where scores clamped to the smallest float64 may hide below a bound."""
-    return bound <= -MAX_F64
-
-
-exact_score = by_precision(exact_score_f32, exact_score_f64)
-below_range = by_precision(below_range_f32, below_range_f64)
 
 
 @loop
@@ -120,13 +80,7 @@ def argmax_of_row(bound, buffer, pairs, coarse, address, temperature, cols, cell
             if fma(largest, inverse, real(REACH)) < best:
                 continue
         b = bound[:n]
-        phase = 0
-        if flags & HAS_COLS:
-            fill_coarse_of_ids(coarse, address, cols[outer, inner, start : start + n])
-        else:
-            phase = phase_of(cols[0, 0, 0] + start)
-            fill_words(pairs, address, DOMAIN_COARSE, cols[0, 0, 0] + start, groups_of(n + phase))
-        largest, unordered = bound_tile(b, x, coarse[phase:], inverse)
+        largest, unordered = fill_bounds(b, x, pairs, coarse, address, inverse, cols, flags, outer, inner, start)
         if unordered:
             return best, -1, True
         peaked = largest + real(PEAKED) < best

@@ -10,8 +10,9 @@ from numba import types
 from ..elementary import INF_F64, NAN_F64
 from ..jit import loop, row_kernel, sink
 from .bits import new_scratch
-from .cells import TILE, largest_of, note_invalid, row_types, tile_of
-from .noise import row_address
+from .bound import below_range, exact_score, fill_bounds
+from .cells import TILE, first_at_least, largest_of, note_invalid, row_types, tile_of
+from .noise import column_id, row_address
 from .scores import fill_scores
 
 
@@ -58,8 +59,8 @@ def sift_up(scores, indices, at):
 def topk_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, last, index, score, threshold, invalid):
     """The k largest scores of rows first .. last, largest first, and the next one.
 
-    A heap of k + 1 entries with the worst at its root; a tile whose maximum does not beat the root is passed over. Sorting the
-    heap in place leaves the entries in order.
+    A heap of k + 1 entries with the worst at its root. Until it is full, scores are computed tile by tile; then only where the
+    upper bound reaches the root (see `bound`). Sorting the heap in place leaves the entries in order.
 
     Parameters
     ----------
@@ -77,19 +78,37 @@ def topk_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, 
     x_buffer = np.empty(TILE, cells.dtype)
     s_buffer = np.empty(TILE, cells.dtype)
     scratch = new_scratch()
+    pairs, coarse = scratch[0], scratch[3]
     heap_score = np.empty(k + 1, cells.dtype)
     heap_index = np.empty(k + 1, np.int64)
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
         address = row_address(k0, k1, step[outer, inner], rows, flags, outer, inner, position)
+        t = temperature[outer, inner]
+        inverse = real(1.0) if t == 0.0 else real(1.0 / t)
         size = 0
         unordered = False
         for start in range(0, columns, TILE):
             n = min(TILE, columns - start)
             s = s_buffer[:n]
             x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
-            fill_scores(s, x, scratch, address, temperature[outer, inner], cols, flags, outer, inner, start)
+            if size > k and t != 0.0:
+                largest, nan = fill_bounds(s, x, pairs, coarse, address, inverse, cols, flags, outer, inner, start)
+                unordered |= nan
+                if unordered or largest < heap_score[0]:
+                    continue
+                if not below_range(largest):
+                    j = first_at_least(s, heap_score[0])
+                    while j < n:
+                        exact = exact_score(x[j], inverse, address, column_id(cols, flags, outer, inner, start + j))
+                        if exact > heap_score[0]:
+                            heap_score[0], heap_index[0] = exact, start + j
+                            sift_down(heap_score, heap_index, 0, size)
+                        j += 1
+                        j += first_at_least(s[j:], heap_score[0])
+                    continue
+            fill_scores(s, x, scratch, address, t, cols, flags, outer, inner, start)
             largest, nan = largest_of(s)
             unordered |= nan
             if unordered or (size > k and not largest > heap_score[0]):
