@@ -160,9 +160,11 @@ def set_num_threads(n: int) -> None:
     Examples
     --------
     >>> import numgumbel as ng
+    >>> before = ng.get_num_threads()
     >>> ng.set_num_threads(1)
     >>> ng.get_num_threads()
     1
+    >>> ng.set_num_threads(before)
     """
     global _limit
     if isinstance(n, bool) or not hasattr(n, "__index__"):

@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 
 from numgumbel.kernels import elementary, field
-from numgumbel.kernels.cpu import bits, bound, cells, noise, sums
+from numgumbel.kernels.cpu import bits, bound, cells, lanes, noise, sums
 
 x86_64 = platform.machine().lower() in ("x86_64", "amd64")
 pytestmark = [
@@ -30,6 +30,7 @@ ADDRESS = (np.uint32(1), np.uint32(2), np.uint32(3), np.uint32(4), np.uint32(5))
 BITS = np.zeros(2 * cells.TILE, np.uint32)
 PAIRS = BITS.view(np.uint64)
 HALVES = np.zeros(2048, np.uint16)
+LANES, AT = np.zeros(lanes.ADDRESSES, np.uint64), np.zeros(lanes.LANES, np.int32)
 F32, F64 = np.ones(1024, np.float32), np.ones(1024, np.float64)
 
 
@@ -67,6 +68,10 @@ LOOPS = {
     "maximum float64": (cells.largest_of, (F64,), "float64 maxima"),
     "bound float32": (bound.bound_tile, (F32, F32.copy(), HALVES, np.float32(1)), "float32 maxima"),
     "bound float64": (bound.bound_tile, (F64, F64.copy(), HALVES, np.float64(1)), "float64 maxima"),
+    "words of lanes": (lanes.fill_lane_words, (BITS, LANES, 0, np.uint32(0), *ADDRESS[:2], 128), "integer products"),
+    "G of lanes float32": (lanes._lane_noise_f32, (F32, BITS, 3, 128), "float32 multiply-adds"),
+    "G of lanes float64": (lanes._lane_noise_f64, (F64, BITS, 3, 128), "float64 multiply-adds"),
+    "comparison of lanes": (lanes.compare_lanes, (F32, F32, F32, F32.copy(), AT, 5, 128), "float32 multiply-adds"),
     "bits of any columns": (bits.fill_coarse_of_ids, (HALVES, ADDRESS, np.arange(1024)), "integer products"),
 }
 
