@@ -1,24 +1,56 @@
 """Threads of the CPU backend: pieces of work are dealt out to a pool of the package's own and to the calling thread.
 
-Kernels release the GIL, so that plain threads use the cores. Handing over costs some 60 us, against 1.4 to 12 us of Numba's
-``parallel=True``; but OpenMP kills a forked child at its first parallel launch, and Numba's workqueue aborts the process when
-two threads call at once. Here the caller works on its own pieces until none is left and waits only for helpers that have begun,
-so that a pool which is busy, frozen at interpreter exit or lost in a fork costs speed and nothing else.
+Kernels release the GIL, so that plain threads use the cores. Numba's ``parallel=True`` hands over in 1.4 to 12 us; but OpenMP
+kills a forked child at its first parallel launch, and Numba's workqueue aborts the process when two threads call at once. Here
+the caller works on its own pieces until none is left and waits only for helpers that have begun, so that a pool which is busy,
+frozen at interpreter exit or lost in a fork costs speed and nothing else.
+
+A thread that sleeps takes some 60 us to wake. So a worker that has just worked watches for the next job for a while before it
+sleeps, and the caller watches its helpers end.
 
 Which thread does a piece never shows in a result.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import threading
+import time
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+
+import numpy as np
+
+from .kernels.cpu.waiting import wait_for_change
 
 __all__ = ["get_num_threads", "run", "set_num_threads"]
 
 VARIABLE = "NUMGUMBEL_NUM_THREADS"
+
+# Microseconds: how long a worker watches for the next job, and the caller for the last helper, before they sleep; and how long
+# a worker that has seen a job holds back, so that the caller has entered its kernel and given the GIL away.
+WATCH, HOLD_BACK = 150, 12
+
+_nobody = np.zeros(1, np.int64)  # for a wait that ends nothing
+
+
+@functools.cache
+def _rounds_of_a_microsecond() -> float:
+    """Looks at a word in a microsecond."""
+    word, rounds = np.zeros(1, np.int64), 2000
+    wait = wait_for_change[None]
+    wait(_nobody, word, 0, 1, 0)
+    start = time.perf_counter()
+    wait(_nobody, word, 0, rounds, 0)
+    return rounds / (1e6 * (time.perf_counter() - start))
+
+
+def _watch(word: np.ndarray, seen: int, ended: np.ndarray = _nobody, hold_back: float = 0) -> bool:
+    """Set `ended` and watch a word, outside the GIL, until it changes: whether it did."""
+    rounds = _rounds_of_a_microsecond()
+    return bool(wait_for_change[None](ended, word, seen, int(WATCH * rounds), int(hold_back * rounds)) != seen)
 
 
 class _Job:
@@ -29,6 +61,7 @@ class _Job:
         self._next = itertools.count()
         self._lock = threading.Lock()
         self._helpers, self._closed = 0, False
+        self._ended = np.zeros(1, np.int64)  # 1 when the last helper has left a closed job
         self._all_out = threading.Event()
         self._problem: BaseException | None = None
 
@@ -40,17 +73,19 @@ class _Job:
         except BaseException as problem:
             self._problem = problem
 
-    def help(self) -> None:
-        """A worker's part."""
+    def help(self) -> np.ndarray:
+        """A worker's part. The word to set next, outside the GIL: the caller may be watching it."""
         with self._lock:
             if self._closed:
-                return
+                return _nobody
             self._helpers += 1
         self._take()
         with self._lock:
             self._helpers -= 1
             if self._closed and not self._helpers:
                 self._all_out.set()
+                return self._ended
+            return _nobody
 
     def finish(self) -> None:
         """The caller's part: returns when every piece is done."""
@@ -58,7 +93,7 @@ class _Job:
         with self._lock:
             self._closed = True
             waiting = self._helpers > 0
-        if waiting:
+        if waiting and not _watch(self._ended, 0):
             self._all_out.wait()
         if self._problem is not None:
             raise self._problem
@@ -69,24 +104,43 @@ class _Pool:
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._offered = np.zeros(1, np.int64)
         self._lock = threading.Lock()
         self._size = 0
 
     def offer(self, job: _Job, helpers: int) -> None:
         """Ask for a number of helpers; as many as can be had will come."""
         with self._lock:
-            try:
-                while self._size < helpers:
-                    threading.Thread(target=self._serve, name=f"numgumbel-{self._size}", daemon=True).start()
-                    self._size += 1
-            except RuntimeError:  # the interpreter is shutting down, or the system has no more threads
-                helpers = self._size
+            if self._size < helpers:
+                helpers = self._grow(helpers)
         for _ in range(helpers):
             self._jobs.put(job)
+        self._offered[0] += 1
+
+    def _grow(self, helpers: int) -> int:
+        """Start workers; how many there are then, at most `helpers`."""
+        _rounds_of_a_microsecond()  # compiled here, since a worker may be frozen at any moment when the interpreter exits
+        try:
+            while self._size < helpers:
+                threading.Thread(target=self._serve, name=f"numgumbel-{self._size}", daemon=True).start()
+                self._size += 1
+        except RuntimeError:  # the interpreter is shutting down, or the system has no more threads
+            return self._size
+        return helpers
 
     def _serve(self) -> None:
+        ended = _nobody
         while True:
-            self._jobs.get().help()
+            seen = int(self._offered[0])
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                watched = _watch(self._offered, seen, ended, HOLD_BACK)
+                ended = _nobody
+                if watched:
+                    continue
+                job = self._jobs.get()
+            ended = job.help()
 
 
 _pool = _Pool()

@@ -48,7 +48,7 @@ COST = {
 }
 
 # From this much work on, in nanoseconds, a second thread is asked for (a hand-over takes some 60 us); and the least a piece.
-WORTH_A_THREAD, LEAST_PIECE = 200_000, 50_000
+WORTH_A_THREAD, LEAST_PIECE = 200_000, 25_000
 
 _NO_ROWS = np.zeros((1, 1), np.int64)
 _NO_COLS = np.zeros((1, 1, 1), np.int64)
@@ -204,7 +204,7 @@ def _over_rows(call: Callable[[int, int, np.ndarray], None], rows: int, cost: fl
     pieces = 1
     if rows > 1 and cost >= WORTH_A_THREAD:
         threads = get_num_threads() if threads is None else threads
-        pieces = min(rows, 4 * threads, int(cost) // LEAST_PIECE) if threads > 1 else 1
+        pieces = min(rows, 16 * threads, int(cost) // LEAST_PIECE) if threads > 1 else 1
     blocks = np.zeros((pieces, 1 + NAMED_ROWS), np.int64)
     if pieces == 1:
         call(0, rows, blocks[0])
@@ -222,7 +222,7 @@ def _column_pieces(request: Request) -> int:
     cost = COST[argmax_rows] * request.dtype.itemsize / 4 * rows * request.columns
     if not rows or cost < WORTH_A_THREAD or rows >= (threads := get_num_threads()):
         return 1
-    return min(4 * threads, int(cost) // LEAST_PIECE, request.columns // TILE)
+    return min(8 * threads, int(cost) // LEAST_PIECE, request.columns // TILE)
 
 
 def _columns(request: Request) -> tuple[Request, np.ndarray, int]:
