@@ -33,13 +33,15 @@ class Request:
     columns: int
     axis: int  # where the categories were, counted from the front
     draws: int | None  # n, or None for one draw without a leading axis
-    step: np.ndarray  # int64, broadcastable to batch
+    step: int
+    steps: np.ndarray | None  # int64[batch], in place of step
     rows: np.ndarray | None  # int64[batch]
     cols: np.ndarray | None  # int64, broadcastable to batch + (columns,)
     cells: np.ndarray | None = None  # logits or probabilities, batch + (columns,)
     is_probs: bool = False
     mask: np.ndarray | None = None  # uint8, broadcastable to batch + (columns,)
-    temperature: np.ndarray | None = None  # float64, broadcastable to batch
+    temperature: float = 1.0
+    temperatures: np.ndarray | None = None  # float64[batch], in place of temperature
     raises: bool = True
 
     @property
@@ -91,6 +93,8 @@ def sampling_request(
     if columns == 0:
         raise ValueError(f"{name} has no categories: axis {axis} of shape {_moved_back(cells.shape, axis)} is empty")
     draws = draws_of(n)
+    step, steps = step_of(step, batch, draws, family)
+    number, temperatures = temperature_of(temperature, temperature_name, batch, family)
     return Request(
         family=family,
         words=words,
@@ -99,13 +103,15 @@ def sampling_request(
         columns=columns,
         axis=axis,
         draws=draws,
-        step=step_array(step, batch, draws, family),
+        step=step,
+        steps=steps,
         rows=row_array(rows, batch, family),
         cols=column_array(cols, batch, columns, axis, family),
         cells=cells,
         is_probs=logits is None,
         mask=mask_array(mask, batch, columns, axis, family),
-        temperature=temperature_array(temperature, temperature_name, batch, family),
+        temperature=number,
+        temperatures=temperatures,
         raises=_raises(invalid),
     )
 
@@ -185,20 +191,20 @@ def _integer_array(values: Any, name: str, family: Family) -> np.ndarray:
     return aligned(array) if array.dtype == np.int64 else array.astype(np.int64)
 
 
-def step_array(step: Any, batch: tuple[int, ...], draws: int | None, family: Family) -> np.ndarray:
-    """Steps as int64, a scalar or one a row, so that the last draw's is below 2^63."""
+def step_of(step: Any, batch: tuple[int, ...], draws: int | None, family: Family) -> tuple[int, np.ndarray | None]:
+    """The step of all rows, or 0 and int64, one a row; the last draw's is below 2^63."""
     extra = max((draws or 1) - 1, 0)
     if isinstance(step, (int, np.integer)):
         number = integer(step, "step")
         if not 0 <= number < STEP_END - extra:
             raise ValueError(f"step must be 0 or more and, with the draws that follow, below 2^63, got {number}")
-        return np.array(number, np.int64)
+        return number, None
     array = _integer_array(step, "step", family)
     if array.shape != batch and array.ndim:
         raise ValueError(f"step must be a scalar or one a row, shape {batch}, got shape {array.shape}")
     if array.size and (array.min() < 0 or array.max() > STEP_END - 1 - extra):
         raise ValueError(f"step must be 0 or more and below 2^63, got values from {array.min()} to {array.max()}")
-    return array
+    return (0, array) if array.ndim else (int(array), None)
 
 
 def row_array(rows: Any, batch: tuple[int, ...], family: Family) -> np.ndarray | None:
@@ -245,20 +251,19 @@ def mask_array(mask: Any, batch: tuple[int, ...], columns: int, axis: int, famil
     return array if axis == array.ndim - 1 else np.moveaxis(array, axis, -1)
 
 
-def temperature_array(temperature: Any, name: str, batch: tuple[int, ...], family: Family) -> np.ndarray:
-    """Temperatures as float64, a scalar or one a row: 0, or within [2^-64, 2^64]."""
+def temperature_of(temperature: Any, name: str, batch: tuple[int, ...], family: Family) -> tuple[float, np.ndarray | None]:
+    """The temperature of all rows, or 1 and float64, one a row: 0, or within [2^-64, 2^64]."""
     if isinstance(temperature, (bool, np.bool_)):
         raise TypeError(f"{name} must be a number, got {temperature!r}")
     if isinstance(temperature, (int, float)):
-        number = temperature if isinstance(temperature, float) else _float(temperature)
+        number = _float(temperature)
         if not (number == 0 or SMALLEST_TEMPERATURE <= number <= LARGEST_TEMPERATURE):
             raise ValueError(f"{name} must be 0 or from 2^-64 to 2^64, got {number}")
-        return np.array(number, np.float64)
-    else:
-        array = host_view(temperature, name, family)
-        if array.dtype.kind not in "fiu":
-            raise TypeError(f"{name} must be real numbers, got {array.dtype}")
-        array = aligned(array.astype(np.float64, copy=False))
+        return number, None
+    array = host_view(temperature, name, family)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be real numbers, got {array.dtype}")
+    array = aligned(array.astype(np.float64, copy=False))
     if array.ndim and array.shape != batch:
         raise ValueError(f"{name} must be a scalar or one a row, shape {batch}, got shape {array.shape}")
     good = (array == 0) | ((array >= SMALLEST_TEMPERATURE) & (array <= LARGEST_TEMPERATURE))
@@ -268,11 +273,11 @@ def temperature_array(temperature: Any, name: str, batch: tuple[int, ...], famil
         first = np.argwhere(~good)[0]
         place = ", ".join(map(str, first))
         raise ValueError(f"{name} must be 0 or from 2^-64 to 2^64, got {array[tuple(first)]} in row {place}")
-    return array
+    return (1.0, array) if array.ndim else (float(array), None)
 
 
-def _float(number: int) -> float:
-    """A Python int as a float, infinite where it is too large for one."""
+def _float(number: float) -> float:
+    """A Python number as a float, infinite where it is too large for one."""
     try:
         return float(number)
     except OverflowError:

@@ -275,8 +275,7 @@ def gumbel_softmax_vjp(
         n=None,
         invalid=invalid,
     )
-    assert request.temperature is not None
-    if (request.temperature == 0).any():
+    if request.temperature == 0 or (request.temperatures is not None and (request.temperatures == 0).any()):
         raise ValueError("tau must be positive for a gradient: at tau 0 the sample is one-hot and has none")
     shape = request.along_axis_shape(request.columns)
     c = _same_layout(cotangent, "cotangent", request, shape)
@@ -466,6 +465,7 @@ def gumbel(
         raise ValueError(f"scale must be 0 or more and finite, got {scale}")
     if columns > COLUMN_END:
         raise ValueError(f"the field has 2^35 - 16 columns, got {columns}")
+    number, steps = check.step_of(step, batch, draws, family)
     request = Request(
         family=family,
         words=words,
@@ -474,11 +474,12 @@ def gumbel(
         columns=columns,
         axis=len(batch),
         draws=draws,
-        step=check.step_array(step, batch, draws, family),
+        step=number,
+        steps=steps,
         rows=check.row_array(rows, batch, family),
         cols=check.column_array(cols, batch, columns, len(batch), family),
     )
-    values = check.output(out, "out", (*request.leading, *full), (dtype,), family, (request.rows, request.cols, request.step))
+    values = check.output(out, "out", (*request.leading, *full), (dtype,), family, (request.rows, request.cols, request.steps))
     operation("noise", family.backend)(request, loc, scale, values)
     return out if out is not None else family.wrap(values)
 
@@ -518,7 +519,7 @@ def _index_dtypes(request: Request) -> tuple[Any, ...]:
 
 
 def _inputs(request: Request) -> tuple[Any, ...]:
-    return request.cells, request.mask, request.rows, request.cols, request.step, request.temperature
+    return request.cells, request.mask, request.rows, request.cols, request.steps, request.temperatures
 
 
 def _refuse(request: Request, name: str, invalid: np.ndarray) -> None:

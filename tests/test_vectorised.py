@@ -30,7 +30,9 @@ ADDRESS = (np.uint32(1), np.uint32(2), np.uint32(3), np.uint32(4), np.uint32(5))
 BITS = np.zeros(2 * cells.TILE, np.uint32)
 PAIRS = BITS.view(np.uint64)
 HALVES = np.zeros(2048, np.uint16)
-LANES, AT = np.zeros(lanes.ADDRESSES, np.uint64), np.zeros(lanes.LANES, np.int32)
+LANES = lanes.LANES
+ADDRESSES, CHOSEN = np.zeros(lanes.ADDRESSES, np.uint64), np.zeros(LANES, np.int64)
+INTEGERS, LANES_F32, LANES_F64 = np.zeros(lanes.INTEGERS, np.uint32), np.ones(lanes.REALS, np.float32), np.ones(lanes.REALS)
 F32, F64 = np.ones(1024, np.float32), np.ones(1024, np.float64)
 
 
@@ -68,10 +70,18 @@ LOOPS = {
     "maximum float64": (cells.largest_of, (F64,), "float64 maxima"),
     "bound float32": (bound.bound_tile, (F32, F32.copy(), HALVES, np.float32(1)), "float32 maxima"),
     "bound float64": (bound.bound_tile, (F64, F64.copy(), HALVES, np.float64(1)), "float64 maxima"),
-    "words of lanes": (lanes.fill_lane_words, (BITS, LANES, 0, np.uint32(0), *ADDRESS[:2], 128), "integer products"),
-    "G of lanes float32": (lanes._lane_noise_f32, (F32, BITS, 3, 128), "float32 multiply-adds"),
-    "G of lanes float64": (lanes._lane_noise_f64, (F64, BITS, 3, 128), "float64 multiply-adds"),
-    "comparison of lanes": (lanes.compare_lanes, (F32, F32, F32, F32.copy(), AT, 5, 128), "float32 multiply-adds"),
+    "words of lanes": (lanes.fill_lane_words, (INTEGERS, ADDRESSES, 0, *ADDRESS[:2], LANES), "integer products"),
+    "lanes float32": (
+        lanes.compare_lanes,
+        (LANES_F32, INTEGERS, F32, F32.copy(), BITS, np.uint32(0), LANES),
+        "float32 multiply-adds",
+    ),
+    "lanes float64": (
+        lanes.compare_lanes,
+        (LANES_F64, INTEGERS, F64, F64.copy(), BITS, np.uint32(0), LANES),
+        "float64 multiply-adds",
+    ),
+    "decision float32": (lanes.decide_lanes, (LANES_F32, INTEGERS, CHOSEN, LANES), "float32 multiply-adds"),
     "bits of any columns": (bits.fill_coarse_of_ids, (HALVES, ADDRESS, np.arange(1024)), "integer products"),
 }
 
@@ -82,7 +92,7 @@ def test_loops_are_packed(function, arguments, packed):
 
 
 @pytest.mark.skipif(not llvm.get_host_cpu_features().get("avx512f"), reason="needs a processor with AVX-512")
-@pytest.mark.parametrize("name", ["bits", "G float32", "bound float32", "maximum float32"])
+@pytest.mark.parametrize("name", ["bits", "G float32", "bound float32", "maximum float32", "lanes float32"])
 def test_loops_take_the_widest_registers(name):
     function, arguments, packed = LOOPS[name]
     assert re.search(PACKED[packed].replace("[yz]", "z"), code_of(function, *arguments))

@@ -13,7 +13,7 @@ from numba import types
 from ..elementary import INF_F64, NAN_F64, fma
 from ..jit import loop, row_kernel, sink
 from .bound import below_range, exact_score, fill_bounds
-from .cells import TILE, WANT_SCORE, first_at_least, largest_of, note_invalid, row_types, tile_of
+from .cells import TILE, WANT_SCORE, first_at_least, largest_of, note_invalid, row_types, temperature_of, tile_of
 from .noise import column_id, row_address
 
 # Columns looked at in one go: the 20 keys of the rounds are made once for them, and logits, bounds and half-words take 20 KiB.
@@ -114,7 +114,26 @@ def argmax_of_row(bound, buffer, pairs, coarse, address, temperature, cols, cell
         sink(types.int64, 1),
     )
 )
-def argmax_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, last, begin, end, index, score, invalid):
+def argmax_rows(
+    k0,
+    k1,
+    step,
+    steps,
+    rows,
+    cols,
+    cells,
+    mask,
+    flags,
+    temperature,
+    temperatures,
+    first,
+    last,
+    begin,
+    end,
+    index,
+    score,
+    invalid,
+):
     """index = argmax(logits / T + G) over rows first .. last and columns begin .. end.
 
     A row without an allowed category, or with a NaN in one, gets -1.
@@ -123,10 +142,12 @@ def argmax_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first
     ----------
     k0, k1 : uint32
         Key words.
-    step : IN int64[outer, inner]
-        Draw counter of each row.
+    step : int64
+        Draw counter.
+    steps : IN int64[outer, inner]
+        Draw counter of each row, under `HAS_STEPS`.
     rows : IN int64[outer, inner]
-        Row ids under `HAS_ROWS`.
+        Row ids under `HAS_ROWS`; otherwise its first element is the id of the first row, and the others follow.
     cols : IN int64[outer, inner, K]
         Column ids under `HAS_COLS`; otherwise its first element is the id of the first column, and the others follow.
     cells : IN real[outer, inner, K]
@@ -135,8 +156,10 @@ def argmax_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first
         Nonzero where allowed, under `HAS_MASK`.
     flags : int64
         What is given.
-    temperature : IN float64[outer, inner]
+    temperature : float64
         0 or within [2^-64, 2^64].
+    temperatures : IN float64[outer, inner]
+        That of each row, under `HAS_TEMPERATURES`.
     first, last : int64
         Rows to do, as positions in C order of (outer, inner).
     begin, end : int64
@@ -156,9 +179,10 @@ def argmax_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
-        address = row_address(k0, k1, step[outer, inner], rows, flags, outer, inner, position)
+        address = row_address(k0, k1, step, steps, rows, flags, outer, inner, position)
+        t = temperature_of(temperature, temperatures, flags, outer, inner)
         best, at, unordered = argmax_of_row(
-            bound, buffer, pairs, coarse, address, temperature[outer, inner], cols, cells, mask, flags, outer, inner, begin, end
+            bound, buffer, pairs, coarse, address, t, cols, cells, mask, flags, outer, inner, begin, end
         )
         if at < 0:
             note_invalid(invalid, position)

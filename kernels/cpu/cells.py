@@ -7,27 +7,50 @@ then its own reduction. What a caller may leave out is told by bits of `flags`, 
 from numba import int64, types
 
 from ..elementary import INF_F64, log_f32, log_f64
-from ..jit import as_contiguous, by_precision, larger, loop, view
+from ..jit import as_contiguous, by_precision, larger, loop, scalar, view
 
 # Columns in a tile. Also the block of the fixed summation order, which is part of the definition of every sum: not to be
 # tuned.
 TILE = 1024
 
-HAS_ROWS = 1  # `rows` holds row ids; otherwise a row's id is its position
+HAS_ROWS = 1  # `rows` holds row ids; otherwise they run on from its first element
 HAS_COLS = 2  # `cols` holds column ids; otherwise they run on from its first element
 HAS_MASK = 4  # `mask` is nonzero where a category is allowed
 IS_PROBS = 8  # cells are probabilities
 WANT_SCORE = 16  # the score of what was chosen is wanted too
+HAS_STEPS = 32  # `steps` holds the step of each row; otherwise `step` is that of all
+HAS_TEMPERATURES = 64  # `temperatures` holds that of each row; otherwise `temperature` is that of all
 
 log = by_precision(log_f32, log_f64)
 
-# Types of what every row kernel takes first: key words, steps, row ids, column ids.
-ADDRESS_TYPES = (types.uint32, types.uint32, view(int64, 2), view(int64, 2), view(int64, 3))
+# Types of what every row kernel takes first: key words, step, steps, row ids, column ids.
+ADDRESS_TYPES = (types.uint32, types.uint32, int64, view(int64, 2), view(int64, 2), view(int64, 3))
+
+# Types of a temperature: that of all rows, and that of each.
+TEMPERATURE_TYPES = (types.float64, view(types.float64, 2))
 
 
 def row_types(real):
     """Types of the arguments that sampling kernels share: address, cells, mask, flags, temperature."""
-    return (*ADDRESS_TYPES, view(real, 3), view(types.uint8, 3), int64, view(types.float64, 2))
+    return (*ADDRESS_TYPES, view(real, 3), view(types.uint8, 3), int64, *TEMPERATURE_TYPES)
+
+
+@scalar
+def row_of(rows, flags, outer, inner, position):
+    """The id of one row."""
+    return rows[outer, inner] if flags & HAS_ROWS else rows[0, 0] + position
+
+
+@scalar
+def step_of(step, steps, flags, outer, inner):
+    """The step of one row."""
+    return steps[outer, inner] if flags & HAS_STEPS else step
+
+
+@scalar
+def temperature_of(temperature, temperatures, flags, outer, inner):
+    """The temperature of one row."""
+    return temperatures[outer, inner] if flags & HAS_TEMPERATURES else temperature
 
 
 @loop

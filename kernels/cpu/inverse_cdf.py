@@ -11,7 +11,7 @@ from numpy import float64, int64, uint64
 from ..elementary import INF_F64, exp_f64, mulhi64
 from ..field import uniform_bits_at
 from ..jit import loop, row_kernel, sink
-from .cells import HAS_ROWS, TILE, first_at_least, largest_of, note_invalid, row_types, tile_of
+from .cells import TILE, first_at_least, largest_of, note_invalid, row_of, row_types, step_of, temperature_of, tile_of
 
 
 @loop
@@ -35,7 +35,9 @@ def weigh_tile(w, x, largest, inverse, scale):
 
 
 @row_kernel(lambda real: types.void(*row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int64, 1)))
-def inverse_cdf_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, last, index, invalid):
+def inverse_cdf_rows(
+    k0, k1, step, steps, rows, cols, cells, mask, flags, temperature, temperatures, first, last, index, invalid
+):
     """index = smallest i whose cumulative weight exceeds u * total, over rows first .. last.
 
     Three passes over the row: maximum, sum of weights, search; weights are made again rather than stored.
@@ -51,9 +53,9 @@ def inverse_cdf_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, 
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
-        row = rows[outer, inner] if flags & HAS_ROWS else position
-        uniform = uniform_bits_at(k0, k1, step[outer, inner], row)
-        t = temperature[outer, inner]
+        row = row_of(rows, flags, outer, inner, position)
+        uniform = uniform_bits_at(k0, k1, step_of(step, steps, flags, outer, inner), row)
+        t = temperature_of(temperature, temperatures, flags, outer, inner)
 
         largest = -INF_F64
         greedy = -1

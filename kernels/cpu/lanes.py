@@ -1,240 +1,262 @@
 """Categorical samples of short rows: lanes run across rows, one row a lane, column by column.
 
-A row of six categories fills no vector and costs a bound or two more than it saves, so here every score is computed, for LANES
-rows at once: the words of one group of eight columns, then for each column its G, its score and a branch-free comparison.
-The logits of a group are turned from rows to lanes on the way in.
+A row of six categories fills no vector, and its words of noise are half its cost. So each score is bracketed from the coarse
+half-word alone (see `bracket`): where the best row's bracket ends above every other's, that is the sample, which leaves one row
+in some hundreds to be computed in full. Every step of it is the same for all rows: no branch, one lane a row.
 """
 
-import numpy as np
 from numba import types
-from numpy import int32, int64, uint32, uint64
+from numpy import float32, int32, int64, uint32, uint64
 
-from ..elementary import INF_F64
-from ..field import (
-    DOMAIN_COARSE,
-    DOMAIN_FINE,
-    DOMAIN_TAIL_HIGH,
-    DOMAIN_TAIL_LOW,
-    STEP_BITS,
-    TAIL_BELOW,
-    address_of,
-    counter_of_step,
-    exponential_f32,
-    exponential_f64,
-    exponential_tail_f32,
-    field_tail,
-    gumbel_of_exponential_f32,
-    gumbel_of_exponential_f64,
-)
-from ..jit import by_precision, loop, row_kernel, scalar, sink
+from ..elementary import INF_F64, MAX_F32, MAX_F64
+from ..field import DOMAIN_COARSE, STEP_BITS, counter_of_step, key_of_step
+from ..jit import by_precision, loop, row_kernel, scalar, sink, stack_array
 from ..philox import LOW_HALF, philox4x32_wide
-from .cells import HAS_MASK, HAS_ROWS, IS_PROBS, log, note_invalid, row_types
-from .scores import score
+from .bits import new_scratch
+from .bracket import gumbel_width, score_above
+from .cells import (
+    HAS_MASK,
+    HAS_ROWS,
+    HAS_STEPS,
+    HAS_TEMPERATURES,
+    IS_PROBS,
+    log,
+    note_invalid,
+    row_types,
+    step_of,
+    store_tile,
+    temperature_of,
+)
+from .dense import WIDTH, argmax_of_short_row
+from .noise import row_address
+from .turning import turn_rows
 
-LANES = 128
+LANES = 256
 GROUP = 8
 
-# Arrays of lanes lie in one piece, so that LLVM need not ask at run time whether they overlap.
+# Fewer rows than this are computed one by one.
+FEW = 3
+
+# Arrays of lanes lie in three pieces, so that LLVM need not ask at run time whether they overlap.
 # uint64[3, LANES]: row id low and high, and the counter of the step.
 ROW_LOW, ROW_HIGH, COUNTER, ADDRESSES = 0, LANES, 2 * LANES, 3 * LANES
-# uint32[16, LANES]: four words of each domain.
-COARSE, FINE, TAIL_LOW, TAIL_HIGH, WORDS = 0, 4 * LANES, 8 * LANES, 12 * LANES, 16 * LANES
+# real[12, LANES]: 1 / T, the two largest bounds, the sum of all (NaN where a logit is), and the logits of a group.
+INVERSE, BEST, SECOND, TOTAL, LOGITS, REALS = 0, LANES, 2 * LANES, 3 * LANES, 4 * LANES, 12 * LANES
+# uint32[5, LANES]: what is known of the best, coarse half-word << 16 | column, and the four words of a group.
+CODE, WORDS, INTEGERS = 0, LANES, 5 * LANES
 
 
 @loop
-def fill_lane_words(words, addresses, group, domain, k0, k1, lanes):
-    """The four words of one domain of a group for every lane. OUT uint32[4, LANES], IN uint64[3, LANES]."""
+def fill_lane_words(integers, addresses, group, k0, k1, lanes):
+    """The four coarse words of a group for every lane. OUT uint32[4, LANES] from WORDS on, IN uint64[3, LANES]."""
     for r in range(lanes):
         i = uint64(r)
         low, high = addresses[uint64(ROW_LOW) + i], addresses[uint64(ROW_HIGH) + i]
-        counter = addresses[uint64(COUNTER) + i] | uint64(domain)
-        w0, w1, w2, w3 = philox4x32_wide(uint64(group), low, high, counter, k0, k1)
-        words[i] = uint32(w0)
-        words[uint64(LANES) + i] = uint32(w1)
-        words[uint64(2 * LANES) + i] = uint32(w2)
-        words[uint64(3 * LANES) + i] = uint32(w3)
+        w0, w1, w2, w3 = philox4x32_wide(uint64(group), low, high, addresses[uint64(COUNTER) + i], k0, k1)
+        integers[uint64(WORDS) + i] = uint32(w0)
+        integers[uint64(WORDS + LANES) + i] = uint32(w1)
+        integers[uint64(WORDS + 2 * LANES) + i] = uint32(w2)
+        integers[uint64(WORDS + 3 * LANES) + i] = uint32(w3)
+
+
+@loop
+def compare_lanes(reals, integers, left, right, words, column, lanes):
+    """Bring two columns, the halves of one word, into the two largest bounds of every lane.
+
+    INOUT real[12, LANES], uint32[5, LANES]; IN real[LANES] twice (logits), uint32[LANES].
+    """
+    for r in range(lanes):
+        i = uint64(r)
+        word, inverse = uint32(words[r]), reals[uint64(INVERSE) + i]
+        s0 = score_above(left[r], inverse, int32(word & uint32(0xFFFF)))
+        s1 = score_above(right[r], inverse, int32(uint32(word >> uint32(16))))
+        code0 = uint32(uint32(word << uint32(16)) | column)
+        code1 = uint32(uint32(uint32(word & uint32(0xFFFF0000)) | column) + uint32(1))
+        later = s1 > s0
+        pair, code = s1 if later else s0, code1 if later else code0
+        other = s0 if later else s1
+        best, second = reals[uint64(BEST) + i], reals[uint64(SECOND) + i]
+        wins = pair > best
+        lesser = best if wins else pair
+        lesser = lesser if lesser > other else other
+        reals[uint64(BEST) + i] = pair if wins else best
+        reals[uint64(SECOND) + i] = lesser if lesser > second else second
+        reals[uint64(TOTAL) + i] += s0 + s1
+        integers[uint64(CODE) + i] = code if wins else integers[uint64(CODE) + i]
 
 
 @scalar
-def lane_b32(coarse, fine, shift):
-    """b32 of a column from its words and the place of its half-word."""
-    return uint32(uint32(uint32(coarse >> shift) << uint32(16)) | uint32(uint32(fine >> shift) & uint32(0xFFFF)))
+def is_decided_f32(best, second, total, width):
+    """True where no score can reach that of the best bound's category; not with a NaN, or a number near the end of the range.
 
-
-@loop
-def _lane_noise_f32(g, words, h, lanes):
-    """G of column h of the group, without tails; whether one is missing. OUT real[LANES], IN uint32[16, LANES]."""
-    coarse, fine = words[COARSE + (h >> 1) * LANES :], words[FINE + (h >> 1) * LANES :]
-    shift = uint32(16 * (h & 1))
-    least = uint32(0xFFFFFFFF)
-    for r in range(lanes):
-        b32 = lane_b32(coarse[r], fine[r], shift)
-        least = b32 if b32 < least else least
-        g[r] = exponential_f32(b32)
-    for r in range(lanes):  # apart, since both polynomials in one loop take more registers than there are
-        g[r] = gumbel_of_exponential_f32(g[r])
-    return least < TAIL_BELOW
-
-
-@loop
-def _lane_noise_f64(g, words, h, lanes):
-    """G of column h of the group; none is missing. OUT real[LANES], IN uint32[16, LANES]."""
-    coarse, fine = words[COARSE + (h >> 1) * LANES :], words[FINE + (h >> 1) * LANES :]
-    tails = words[TAIL_LOW + h * LANES :]
-    shift = uint32(16 * (h & 1))
-    for r in range(lanes):
-        whole = (uint64(lane_b32(coarse[r], fine[r], shift)) << uint64(32)) | uint64(tails[r])
-        g[r] = exponential_f64(whole)
-    for r in range(lanes):
-        g[r] = gumbel_of_exponential_f64(g[r])
-    return False
-
-
-@loop
-def _lane_tails_f32(g, words, addresses, k0, k1, group, h, lanes):
-    """Replace G by its value with all 64 bits where b32 < 256."""
-    coarse, fine = words[COARSE + (h >> 1) * LANES :], words[FINE + (h >> 1) * LANES :]
-    for r in range(lanes):
-        b32 = lane_b32(coarse[r], fine[r], uint32(16 * (h & 1)))
-        if b32 < TAIL_BELOW:
-            low, high = uint32(addresses[ROW_LOW + r]), uint32(addresses[ROW_HIGH + r])
-            tail = field_tail(k0, k1, uint32(addresses[COUNTER + r]), low, high, int64(GROUP * group + h))
-            g[r] = gumbel_of_exponential_f32(exponential_tail_f32(b32, tail))
-
-
-@loop
-def _lane_tails_f64(g, words, addresses, k0, k1, group, h, lanes):
-    """The float64 field has used its tails already."""
-
-
-@loop
-def _lane_words_f32(g, words, addresses, group, k0, k1, lanes):
-    """Coarse and fine words of a group; `g` tells the precision. OUT uint32[16, LANES], IN uint64[3, LANES]."""
-    fill_lane_words(words[COARSE:], addresses, group, DOMAIN_COARSE, k0, k1, lanes)
-    fill_lane_words(words[FINE:], addresses, group, DOMAIN_FINE, k0, k1, lanes)
-
-
-@loop
-def _lane_words_f64(g, words, addresses, group, k0, k1, lanes):
-    """Coarse, fine and tail words of a group; `g` tells the precision. OUT uint32[16, LANES], IN uint64[3, LANES]."""
-    fill_lane_words(words[COARSE:], addresses, group, DOMAIN_COARSE, k0, k1, lanes)
-    fill_lane_words(words[FINE:], addresses, group, DOMAIN_FINE, k0, k1, lanes)
-    fill_lane_words(words[TAIL_LOW:], addresses, group, DOMAIN_TAIL_LOW, k0, k1, lanes)
-    fill_lane_words(words[TAIL_HIGH:], addresses, group, DOMAIN_TAIL_HIGH, k0, k1, lanes)
-
-
-_lane_words = by_precision(_lane_words_f32, _lane_words_f64)
-_lane_noise = by_precision(_lane_noise_f32, _lane_noise_f64)
-_lane_tails = by_precision(_lane_tails_f32, _lane_tails_f64)
-
-
-@loop
-def compare_lanes(x, noise, inverse, best, at, column, lanes):
-    """Best score and its column, for every lane; a NaN logit makes the best NaN for good.
-
-    IN real[LANES] three times (logits, G, 1 / T), INOUT real[LANES], int32[LANES]. Five arrays are as many as LLVM will compare
-    for overlap before it gives up on vectors.
+    A score is within its bracket but for the rounding of score and bound, half an ulp each.
     """
-    for r in range(lanes):
-        s = score(x[r], inverse[r], noise[r])
-        wins = (s > best[r]) | (x[r] != x[r])
-        best[r] = s if wins else best[r]
-        at[r] = int32(column) if wins else at[r]
+    near = width + (abs(best) + float32(4.0)) * float32(2.0**-22)
+    return (best - second > near) & (abs(best) < MAX_F32 / float32(4.0)) & (total == total)
+
+
+@scalar
+def is_decided_f64(best, second, total, width):
+    """See `is_decided_f32`."""
+    near = width + (abs(best) + 4.0) * 2.0**-51
+    return (best - second > near) & (abs(best) < MAX_F64 / 4.0) & (total == total)
+
+
+is_decided = by_precision(is_decided_f32, is_decided_f64)
 
 
 @loop
-def load_lanes(x, cells, mask, flags, first, n, begin, lanes):
+def decide_lanes(reals, integers, index, lanes):
+    """index = the column of the best bound where that decides, else -1; how many are left open. OUT int64[>= lanes]."""
+    undecided = 0
+    for r in range(lanes):
+        i = uint64(r)
+        code = integers[uint64(CODE) + i]
+        width = gumbel_width(int32(code >> uint32(16)))
+        good = is_decided(reals[uint64(BEST) + i], reals[uint64(SECOND) + i], reals[uint64(TOTAL) + i], width)
+        index[r] = int64(code & uint32(0xFFFF)) if good else int64(-1)
+        undecided += 0 if good else 1
+    return undecided
+
+
+@loop
+def start_lanes(reals, addresses, step, steps, rows, flags, temperature, temperatures, start, n, lanes, count):
+    """Addresses and temperatures of n rows from `start` on, and empty bests, for lanes in whole vectors."""
+    real = reals.dtype.type
+    first, same = uint64(rows[0, 0] + start), counter_of_step(step, DOMAIN_COARSE)
+    inverse = real(1.0 / temperature)
+    for r in range(lanes):
+        i = uint64(r)
+        addresses[uint64(ROW_LOW) + i] = (first + i) & LOW_HALF
+        addresses[uint64(ROW_HIGH) + i] = (first + i) >> uint64(32)
+        addresses[uint64(COUNTER) + i] = uint64(same)
+    for r in range(lanes):
+        i = uint64(r)
+        reals[uint64(INVERSE) + i] = inverse
+        reals[uint64(BEST) + i] = real(-INF_F64)
+        reals[uint64(SECOND) + i] = real(-INF_F64)
+        reals[uint64(TOTAL) + i] = real(0.0)
+    if flags & (HAS_ROWS | HAS_STEPS | HAS_TEMPERATURES):
+        outer = start // count
+        inner = start - outer * count
+        for r in range(n):
+            if flags & HAS_ROWS:
+                addresses[ROW_LOW + r] = uint64(rows[outer, inner]) & LOW_HALF
+                addresses[ROW_HIGH + r] = uint64(rows[outer, inner]) >> uint64(32)
+            if flags & HAS_STEPS:
+                addresses[COUNTER + r] = uint64(counter_of_step(steps[outer, inner], DOMAIN_COARSE))
+            if flags & HAS_TEMPERATURES:
+                reals[INVERSE + r] = real(1.0 / temperatures[outer, inner])
+            inner += 1
+            if inner == count:
+                outer, inner = outer + 1, 0
+
+
+@loop
+def load_lanes(reals, cells, mask, flags, start, n, begin, width, lanes):
     """Logits of up to eight columns, turned from rows to lanes, -inf where masked; lanes without a row hold anything."""
-    count, columns = cells.shape[1], cells.shape[2]
-    width = min(GROUP, columns - begin)
-    outer = first // count
-    inner = first - outer * count
+    count = cells.shape[1]
+    outer = start // count
+    inner = start - outer * count
+    done = 0
+    while done < n:
+        m = min(n - done, count - inner)
+        block = cells[outer, inner : inner + m, begin : begin + width]
+        whole = turn_rows(reals[LOGITS + done :], block, LANES) if done & 15 == 0 else 0
+        for r in range(whole, m):
+            for h in range(width):
+                reals[LOGITS + h * LANES + done + r] = block[r, h]
+        outer, inner, done = outer + 1, 0, done + m
+    if width & 1:  # columns come in pairs
+        reals[LOGITS + width * LANES : LOGITS + (width + 1) * LANES] = reals.dtype.type(-INF_F64)
+    if flags & IS_PROBS:
+        x = reals[LOGITS:]
+        for i in range(width * LANES):
+            x[i] = log(x[i])
+    if flags & HAS_MASK:
+        outer = start // count
+        inner = start - outer * count
+        for r in range(n):
+            allowed = mask[outer, inner, begin : begin + width]
+            for h in range(width):
+                if allowed[h] == 0:
+                    reals[LOGITS + h * LANES + r] = reals.dtype.type(-INF_F64)
+            inner += 1
+            if inner == count:
+                outer, inner = outer + 1, 0
+
+
+@loop
+def steps_alike(steps, flags, start, n, count):
+    """How many of n rows from `start` on have steps with the same part above 2^30, which is folded into the key."""
+    if flags & HAS_STEPS == 0:
+        return n
+    outer = start // count
+    inner = start - outer * count
+    high = steps[outer, inner] >> STEP_BITS
     for r in range(n):
-        row = cells[outer, inner, begin : begin + width]
-        for h in range(width):
-            x[h, r] = row[h]
+        if steps[outer, inner] >> STEP_BITS != high:
+            return r
         inner += 1
         if inner == count:
             outer, inner = outer + 1, 0
-    if flags & IS_PROBS:
-        for h in range(width):
-            column = x[h]
-            for r in range(lanes):
-                column[r] = log(column[r])
-    if flags & HAS_MASK:
-        outer = first // count
-        inner = first - outer * count
-        for r in range(n):
-            for h in range(width):
-                if mask[outer, inner, begin + h] == 0:
-                    x[h, r] = x.dtype.type(-INF_F64)
-            inner += 1
-            if inner == count:
-                outer, inner = outer + 1, 0
+    return n
 
 
 @row_kernel(lambda real: types.void(*row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int64, 1)))
-def argmax_short_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, last, index, invalid):
-    """index = argmax(logits / T + G) over rows first .. last, for short rows whose column ids are positions.
+def argmax_short_rows(
+    k0, k1, step, steps, rows, cols, cells, mask, flags, temperature, temperatures, first, last, index, invalid
+):
+    """index = argmax(logits / T + G) over rows first .. last, for rows of up to `WIDTH` columns that are named by position.
 
-    A block of lanes ends where the steps' part above 2^30 changes, since it is folded into the key.
+    Block by block of lanes: addresses, then words, logits and bounds of a group of columns at a time, then the decision. A
+    block ends where the steps' part above 2^30 changes, since it is folded into the key.
 
     Parameters
     ----------
-    As in `argmax_rows`; `cols` is not looked at.
+    As in `argmax_rows`; the first column's id is 0.
     """
-    real = cells.dtype.type
     count, columns = cells.shape[1], cells.shape[2]
-    x = np.zeros((GROUP, LANES), cells.dtype)
-    noise, inverse, best = np.zeros(LANES, cells.dtype), np.ones(LANES, cells.dtype), np.empty(LANES, cells.dtype)
-    greedy = np.empty(LANES, np.bool_)
-    at = np.empty(LANES, np.int32)
-    addresses = np.zeros(ADDRESSES, np.uint64)
-    words = np.empty(WORDS, np.uint32)
+    reals, integers = stack_array(REALS, cells.dtype), stack_array(INTEGERS, uint32)
+    addresses, chosen = stack_array(ADDRESSES, uint64), stack_array(LANES, int64)
+    buffer, noise = stack_array(WIDTH, cells.dtype), stack_array(WIDTH, cells.dtype)
+    scratch = new_scratch()
     start = first
     while start < last:
+        n = steps_alike(steps, flags, start, min(LANES, last - start), count)
         outer = start // count
         inner = start - outer * count
-        high = step[outer, inner] >> STEP_BITS
-        a, b, _c3, _r0, _r1 = address_of(k0, k1, step[outer, inner], 0)
-        n, some_greedy = 0, False
-        while n < LANES and start + n < last and step[outer, inner] >> STEP_BITS == high:
-            row = rows[outer, inner] if flags & HAS_ROWS else start + n
-            addresses[ROW_LOW + n] = uint64(row) & LOW_HALF
-            addresses[ROW_HIGH + n] = uint64(row) >> uint64(32)
-            addresses[COUNTER + n] = counter_of_step(step[outer, inner], DOMAIN_COARSE)
-            t = temperature[outer, inner]
-            inverse[n] = real(1.0) if t == 0.0 else real(1.0 / t)
-            greedy[n] = t == 0.0
-            some_greedy |= t == 0.0
-            n += 1
-            inner += 1
-            if inner == count:
-                outer, inner = outer + 1, 0
-        lanes = (n + 15) & ~15  # whole vectors
-        for r in range(lanes):
-            best[r] = real(-INF_F64)
-            at[r] = -1
-        for group in range((columns + GROUP - 1) // GROUP):
-            begin = group * GROUP
-            _lane_words(noise, words, addresses, group, a, b, lanes)
-            load_lanes(x, cells, mask, flags, start, n, begin, lanes)
-            for h in range(min(GROUP, columns - begin)):
-                if _lane_noise(noise, words, h, lanes):
-                    _lane_tails(noise, words, addresses, a, b, group, h, n)
-                if some_greedy:  # at temperature 0 there is no noise
-                    for r in range(n):
-                        noise[r] = real(0.0) if greedy[r] else noise[r]
-                compare_lanes(x[h], noise, inverse, best, at, begin + h, lanes)
-        outer = start // count
-        inner = start - outer * count
-        for r in range(n):
-            chosen = int64(at[r])
-            if chosen < 0 or best[r] != best[r]:
-                chosen = -1
-                note_invalid(invalid, start + r)
-            index[outer, inner] = chosen
-            inner += 1
-            if inner == count:
-                outer, inner = outer + 1, 0
+        undecided = n
+        if n < FEW or (temperature == 0.0 and flags & HAS_TEMPERATURES == 0):
+            chosen[:n] = -1
+        else:
+            lanes = (n + 15) & ~15  # whole vectors
+            start_lanes(reals, addresses, step, steps, rows, flags, temperature, temperatures, start, n, lanes, count)
+            a, b = key_of_step(k0, k1, step_of(step, steps, flags, outer, inner))
+            for group in range((columns + GROUP - 1) // GROUP):
+                begin = group * GROUP
+                width = min(GROUP, columns - begin)
+                fill_lane_words(integers, addresses, group, a, b, lanes)
+                load_lanes(reals, cells, mask, flags, start, n, begin, width, lanes)
+                for h in range(0, width, 2):
+                    left, right = reals[LOGITS + h * LANES :], reals[LOGITS + (h + 1) * LANES :]
+                    words = integers[WORDS + (h >> 1) * LANES :]
+                    compare_lanes(reals, integers, left, right, words, uint32(begin + h), lanes)
+            undecided = decide_lanes(reals, integers, chosen, lanes)
+        done = 0
+        while done < n:
+            m = min(n - done, count - inner)
+            if undecided > 0:
+                for r in range(done, done + m):
+                    if chosen[r] < 0:
+                        place = inner + r - done
+                        address = row_address(k0, k1, step, steps, rows, flags, outer, place, start + r)
+                        t = temperature_of(temperature, temperatures, flags, outer, place)
+                        chosen[r] = argmax_of_short_row(
+                            buffer, noise, scratch, address, t, cols, cells, mask, flags, outer, place
+                        )
+                        if chosen[r] < 0:
+                            note_invalid(invalid, start + r)
+            store_tile(index[outer, inner : inner + m], chosen[done : done + m])
+            outer, inner, done = outer + 1, 0, done + m
         start += n

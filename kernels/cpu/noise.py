@@ -23,16 +23,16 @@ from ..field import (
 )
 from ..jit import by_precision, loop, row_kernel, scalar, sink
 from .bits import fill_tails, fill_words, groups_of, join_halves, new_scratch, phase_of
-from .cells import ADDRESS_TYPES, HAS_COLS, HAS_ROWS, TILE, store_tile
+from .cells import ADDRESS_TYPES, HAS_COLS, TILE, row_of, step_of, store_tile
 
 
 @loop
-def row_address(k0, k1, step, rows, flags, outer, inner, position):
+def row_address(k0, k1, step, steps, rows, flags, outer, inner, position):
     """(k0, k1, c3, r0, r1): all of an address but the column.
 
-    The row's id is `rows[outer, inner]` under `HAS_ROWS`, else its position; steps from 2^30 on fold the key.
+    Steps from 2^30 on fold the key.
     """
-    return address_of(k0, k1, step, rows[outer, inner] if flags & HAS_ROWS else position)
+    return address_of(k0, k1, step_of(step, steps, flags, outer, inner), row_of(rows, flags, outer, inner, position))
 
 
 @scalar
@@ -154,7 +154,7 @@ _gumbel_of_tail = by_precision(_gumbel_of_tail_f32, _gumbel_of_tail_f64)
 @row_kernel(
     lambda real: types.void(*ADDRESS_TYPES, types.int64, types.float64, types.float64, types.int64, types.int64, sink(real, 3))
 )
-def noise_rows(k0, k1, step, rows, cols, flags, loc, scale, first, last, out):
+def noise_rows(k0, k1, step, steps, rows, cols, flags, loc, scale, first, last, out):
     """out = loc + scale * G over rows first .. last.
 
     A tile of the field, one fused multiply-add, one store; nothing else is kept.
@@ -163,10 +163,12 @@ def noise_rows(k0, k1, step, rows, cols, flags, loc, scale, first, last, out):
     ----------
     k0, k1 : uint32
         Key words.
-    step : IN int64[outer, inner]
-        Draw counter of each row.
+    step : int64
+        Draw counter.
+    steps : IN int64[outer, inner]
+        Draw counter of each row, under `HAS_STEPS`.
     rows : IN int64[outer, inner]
-        Row ids under `HAS_ROWS`.
+        Row ids under `HAS_ROWS`; otherwise its first element is the id of the first row, and the others follow.
     cols : IN int64[outer, inner, K]
         Column ids under `HAS_COLS`; otherwise its first element is the id of the first column, and the others follow.
     flags : int64
@@ -185,7 +187,7 @@ def noise_rows(k0, k1, step, rows, cols, flags, loc, scale, first, last, out):
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
-        address = row_address(k0, k1, step[outer, inner], rows, flags, outer, inner, position)
+        address = row_address(k0, k1, step, steps, rows, flags, outer, inner, position)
         for start in range(0, columns, TILE):
             g = buffer[: min(TILE, columns - start)]
             fill_noise(g, scratch, address, cols, flags, outer, inner, start)

@@ -12,6 +12,7 @@ from ..jit import by_precision, loop, row_kernel, sink, view
 from .bits import new_scratch
 from .cells import (
     HAS_MASK,
+    TEMPERATURE_TYPES,
     TILE,
     exclude,
     fill_row,
@@ -22,6 +23,7 @@ from .cells import (
     row_types,
     scale_row,
     store_tile,
+    temperature_of,
     tile_of,
 )
 from .noise import row_address
@@ -34,7 +36,7 @@ exp = by_precision(exp_f32, exp_f64)
 @row_kernel(
     lambda real: types.void(*row_types(real), types.int64, types.int64, types.int64, sink(real, 3), sink(types.int64, 1))
 )
-def softmax_rows(k0, k1, step, rows, cols, cells, mask, flags, tau, first, last, hard, sample, invalid):
+def softmax_rows(k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus, first, last, hard, sample, invalid):
     """sample = softmax((logits + G) / tau) over rows first .. last, or the one-hot of its largest entry.
 
     Scores go into the output row while their maximum is kept; then exponentials and their sum; then one scaling. At tau 0, or
@@ -42,10 +44,12 @@ def softmax_rows(k0, k1, step, rows, cols, cells, mask, flags, tau, first, last,
 
     Parameters
     ----------
-    k0, k1, step, rows, cols, cells, mask, flags, first, last, invalid
+    k0, k1, step, steps, rows, cols, cells, mask, flags, first, last, invalid
         As in `argmax_rows`.
-    tau : IN float64[outer, inner]
+    tau : float64
         Relaxation temperature, 0 or within [2^-64, 2^64].
+    taus : IN float64[outer, inner]
+        That of each row, under `HAS_TEMPERATURES`.
     hard : int64
         1 for an exact one-hot.
     sample : OUT real[outer, inner, K]
@@ -60,8 +64,8 @@ def softmax_rows(k0, k1, step, rows, cols, cells, mask, flags, tau, first, last,
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
-        address = row_address(k0, k1, step[outer, inner], rows, flags, outer, inner, position)
-        row_tau = tau[outer, inner]
+        address = row_address(k0, k1, step, steps, rows, flags, outer, inner, position)
+        row_tau = temperature_of(tau, taus, flags, outer, inner)
         # The relaxation is s = logit + G, divided by tau afterwards; a tau of 0 changes nothing in s.
         best = real(-INF_F64)
         best_index = -1
@@ -103,13 +107,13 @@ def softmax_rows(k0, k1, step, rows, cols, cells, mask, flags, tau, first, last,
         view(real, 3),
         view(types.uint8, 3),
         types.int64,
-        view(types.float64, 2),
+        *TEMPERATURE_TYPES,
         types.int64,
         types.int64,
         sink(real, 3),
     )
 )
-def softmax_vjp_rows(sample, cotangent, mask, flags, tau, first, last, gradient):
+def softmax_vjp_rows(sample, cotangent, mask, flags, tau, taus, first, last, gradient):
     """gradient_j = y_j (c_j - sum_i c_i y_i) / tau over rows first .. last: the transposed Jacobian of softmax.
 
     One pass for the dot product, one for the result. Masked categories get 0, and their cotangent is not looked at.
@@ -124,8 +128,10 @@ def softmax_vjp_rows(sample, cotangent, mask, flags, tau, first, last, gradient)
         Under `HAS_MASK`, nonzero where allowed.
     flags : int64
         What is given.
-    tau : IN float64[outer, inner]
+    tau : float64
         Relaxation temperature, positive.
+    taus : IN float64[outer, inner]
+        That of each row, under `HAS_TEMPERATURES`.
     first, last : int64
         Rows to do.
     gradient : OUT real[outer, inner, K]
@@ -139,7 +145,7 @@ def softmax_vjp_rows(sample, cotangent, mask, flags, tau, first, last, gradient)
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
-        inverse = real(1.0 / tau[outer, inner])
+        inverse = real(1.0 / temperature_of(tau, taus, flags, outer, inner))
         total = 0.0
         for start in range(0, columns, TILE):
             n = min(TILE, columns - start)

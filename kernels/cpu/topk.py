@@ -11,7 +11,7 @@ from ..elementary import INF_F64, NAN_F64
 from ..jit import loop, row_kernel, sink
 from .bits import new_scratch
 from .bound import below_range, exact_score, fill_bounds
-from .cells import TILE, first_at_least, largest_of, note_invalid, row_types, tile_of
+from .cells import TILE, first_at_least, largest_of, note_invalid, row_types, temperature_of, tile_of
 from .noise import column_id, row_address
 from .scores import fill_scores
 
@@ -56,7 +56,25 @@ def sift_up(scores, indices, at):
         *row_types(real), types.int64, types.int64, sink(types.int64, 3), sink(real, 3), sink(real, 2), sink(types.int64, 1)
     )
 )
-def topk_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, last, index, score, threshold, invalid):
+def topk_rows(
+    k0,
+    k1,
+    step,
+    steps,
+    rows,
+    cols,
+    cells,
+    mask,
+    flags,
+    temperature,
+    temperatures,
+    first,
+    last,
+    index,
+    score,
+    threshold,
+    invalid,
+):
     """The k largest scores of rows first .. last, largest first, and the next one.
 
     A heap of k + 1 entries with the worst at its root. Until it is full, scores are computed tile by tile; then only where the
@@ -64,7 +82,7 @@ def topk_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, 
 
     Parameters
     ----------
-    k0, k1, step, rows, cols, cells, mask, flags, temperature, first, last, invalid
+    k0, k1, step, steps, rows, cols, cells, mask, flags, temperature, temperatures, first, last, invalid
         As in `argmax_rows`.
     index : OUT int64[outer, inner, k]
         Positions along the row, best first; -1 where fewer than k are allowed.
@@ -84,8 +102,8 @@ def topk_rows(k0, k1, step, rows, cols, cells, mask, flags, temperature, first, 
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
-        address = row_address(k0, k1, step[outer, inner], rows, flags, outer, inner, position)
-        t = temperature[outer, inner]
+        address = row_address(k0, k1, step, steps, rows, flags, outer, inner, position)
+        t = temperature_of(temperature, temperatures, flags, outer, inner)
         inverse = real(1.0) if t == 0.0 else real(1.0 / t)
         size = 0
         unordered = False

@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..arguments import Request
 from ..kernels.cpu.argmax import argmax_rows
-from ..kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, IS_PROBS, TILE, WANT_SCORE
+from ..kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, HAS_STEPS, HAS_TEMPERATURES, IS_PROBS, TILE, WANT_SCORE
 from ..kernels.cpu.inverse_cdf import inverse_cdf_rows
 from ..kernels.cpu.lanes import argmax_short_rows
 from ..kernels.cpu.noise import noise_rows
@@ -50,7 +50,9 @@ COST = {
 # From this much work on, in nanoseconds, a second thread is asked for (a hand-over takes some 60 us); and the least a piece.
 WORTH_A_THREAD, LEAST_PIECE = 200_000, 25_000
 
-_NO_ROWS = np.zeros((1, 1), np.int64)
+# What stands in for an argument that is not given. The first row's and the first column's ids are 0.
+_NO_ROWS = _NO_STEPS = np.zeros((1, 1), np.int64)
+_NO_TEMPERATURES = np.zeros((1, 1))
 _NO_COLS = np.zeros((1, 1, 1), np.int64)
 _NO_MASK = np.zeros((1, 1, 1), np.uint8)
 _NO_SCORE = {np.dtype(real): np.zeros((1, 1), real) for real in (np.float32, np.float64)}
@@ -99,13 +101,12 @@ def topk(request: Request, index: np.ndarray, score: np.ndarray, threshold: np.n
 def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
     """The field. `out` OUT real, leading + batch + (columns,)."""
     kernel = noise_rows[request.dtype]
-    k0, k1 = np.uint32(request.words[0]), np.uint32(request.words[1])
     request, only, given = _columns(request)
     for part, (target,) in _rounds(request, (out,)):
-        operands = (part.step, part.rows, part.cols, target)
-        for offset, shape, (step, rows, cols, values) in _as_pairs(part.batch, operands, (0, 0, 1, 1)):
-            rows, flags = _positions(rows, offset, shape)
-            common = (k0, k1, step, rows, only if cols is None else cols, flags | given, loc, scale)
+        operands = (part.steps, part.rows, part.cols, target)
+        for offset, shape, (steps, rows, cols, values) in _as_pairs(part.batch, operands, (0, 0, 1, 1)):
+            address, flags = _address(part, offset, steps, rows, only if cols is None else cols)
+            common = (*address, flags | given, loc, scale)
 
             def call(first: int, last: int, _: np.ndarray, common: Any = common, values: Any = values) -> None:
                 kernel(*common, first, last, values)
@@ -116,10 +117,11 @@ def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
 def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gradient: np.ndarray) -> None:
     """Gradient of relaxed samples. IN real, IN real, OUT real (may be `sample`), all batch + (columns,)."""
     kernel = softmax_vjp_rows[request.dtype]
-    operands = (sample, cotangent, request.mask, request.temperature, gradient)
-    for _offset, shape, (y, c, mask, tau, result) in _as_pairs(request.batch, operands, (1, 1, 1, 0, 1)):
-        flags = HAS_MASK if mask is not None else 0
-        common = (y, c, _NO_MASK if mask is None else mask, flags, tau)
+    operands = (sample, cotangent, request.mask, request.temperatures, gradient)
+    for _offset, shape, (y, c, mask, taus, result) in _as_pairs(request.batch, operands, (1, 1, 1, 0, 1)):
+        mask, flags = (_NO_MASK, 0) if mask is None else (mask, HAS_MASK)
+        taus, more = (_NO_TEMPERATURES, 0) if taus is None else (taus, HAS_TEMPERATURES)
+        common = (y, c, mask, flags | more, request.temperature, taus)
 
         def call(first: int, last: int, _: np.ndarray, common: Any = common, result: Any = result) -> None:
             kernel(*common, first, last, result)
@@ -172,20 +174,21 @@ def _sample(
 ) -> np.ndarray:
     """Run a sampling kernel for every draw and every block of rows; count and first positions of invalid rows."""
     compiled = kernel[request.dtype]
-    k0, k1 = np.uint32(request.words[0]), np.uint32(request.words[1])
-    given |= IS_PROBS if request.is_probs else 0
-    given |= HAS_MASK if request.mask is not None else 0
     request, only, has_cols = _columns(request)
     given |= has_cols
+    given |= IS_PROBS if request.is_probs else 0
+    given |= HAS_MASK if request.mask is not None else 0
+    given |= HAS_TEMPERATURES if request.temperatures is not None else 0
     trailing = (0, 0, 0, 1, 1, 1, *(output.trailing for output in outputs))
     invalid = np.zeros(1 + NAMED_ROWS, np.int64)
     for part, targets in _rounds(request, tuple(output.written for output in outputs)):
-        inputs = (part.step, part.temperature, part.rows, part.cols, part.mask, part.cells)
+        inputs = (part.steps, part.temperatures, part.rows, part.cols, part.mask, part.cells)
         for offset, shape, views in _as_pairs(part.batch, (*inputs, *targets), trailing):
-            step, temperature, rows, cols, mask, cells, *results = views
-            rows, flags = _positions(rows, offset, shape)
-            address = (k0, k1, step, rows, only if cols is None else cols)
-            common = (*address, cells, _NO_MASK if mask is None else mask, flags | given, temperature)
+            steps, temperatures, rows, cols, mask, cells, *results = views
+            address, flags = _address(part, offset, steps, rows, only if cols is None else cols)
+            temperatures = _NO_TEMPERATURES if temperatures is None else temperatures
+            mask = _NO_MASK if mask is None else mask
+            common = (*address, cells, mask, flags | given, part.temperature, temperatures)
             behind = (*extra, *results, *unused)
 
             def call(first: int, last: int, block: np.ndarray, common: Any = common, behind: Any = behind) -> None:
@@ -241,15 +244,17 @@ def _rounds(request: Request, outputs: tuple[np.ndarray, ...]) -> Iterator[tuple
         yield request, outputs
     elif math.prod(request.batch) > ROWS_OF_ONE_ROUND:
         for draw in range(request.draws):
-            yield replace(request, step=request.step + draw, draws=None), tuple(output[draw] for output in outputs)
+            steps = None if request.steps is None else request.steps + draw
+            part = replace(request, step=request.step + draw, steps=steps, draws=None)
+            yield part, tuple(output[draw] for output in outputs)
     else:
         batch = (request.draws, *request.batch)
         count = np.arange(request.draws, dtype=np.int64).reshape(-1, *(1 for _ in request.batch))
         rows = request.rows
         if rows is None:
             rows = np.arange(math.prod(request.batch), dtype=np.int64).reshape(request.batch)
-        step = np.broadcast_to(request.step + count, batch)
-        yield replace(request, batch=batch, draws=None, step=step, rows=np.broadcast_to(rows, batch)), outputs
+        steps = np.broadcast_to((request.step if request.steps is None else request.steps) + count, batch)
+        yield replace(request, batch=batch, draws=None, steps=steps, rows=np.broadcast_to(rows, batch)), outputs
 
 
 def _gather(total: np.ndarray, block: np.ndarray, offset: int) -> None:
@@ -263,13 +268,20 @@ def _gather(total: np.ndarray, block: np.ndarray, offset: int) -> None:
     total[0] += block[0]
 
 
-def _positions(rows: np.ndarray | None, offset: int, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
-    """Row ids and their flag: the caller's, or none where the kernel's own count is right, or the positions spelt out."""
-    if rows is not None:
-        return rows, HAS_ROWS
-    if offset == 0:
-        return _NO_ROWS, 0
-    return np.arange(offset, offset + shape[0] * shape[1], dtype=np.int64).reshape(shape), HAS_ROWS
+def _address(
+    request: Request, offset: int, steps: np.ndarray | None, rows: np.ndarray | None, cols: np.ndarray
+) -> tuple[tuple[Any, ...], int]:
+    """What a kernel takes of an address, and the flags of what is given; rows are the caller's, or run on from `offset`."""
+    flags = 0
+    if steps is None:
+        steps = _NO_STEPS
+    else:
+        flags |= HAS_STEPS
+    if rows is None:
+        rows = np.full((1, 1), offset) if offset else _NO_ROWS
+    else:
+        flags |= HAS_ROWS
+    return (*request.words, request.step, steps, rows, cols), flags
 
 
 def _as_pairs(
@@ -277,9 +289,8 @@ def _as_pairs(
 ) -> Iterator[tuple[int, tuple[int, ...], list[Any]]]:
     """(position of the first row, shape of the rows, operands as views with two batch axes), once or several times.
 
-    Several times for strides that do not merge. Operands are broadcast over the batch with stride 0, and a scalar is an array
-    of one element with stride 0 that kernels index as they index any; `trailing` counts an operand's axes behind the batch. No
-    data is copied.
+    Several times for strides that do not merge. Operands are broadcast over the batch with stride 0; `trailing` counts an
+    operand's axes behind the batch. No data is copied.
     """
     if 0 in batch:
         return
@@ -288,12 +299,9 @@ def _as_pairs(
     full = []
     for operand, behind in zip(operands, trailing, strict=True):
         if operand is not None:
-            if operand.ndim == 0 and not merge:
-                operand = np.ndarray((1, 1), operand.dtype, operand.data, 0, (0, 0))
-            else:
-                if operand.ndim != len(batch) + behind:
-                    operand = np.broadcast_to(operand, (*batch, *operand.shape[operand.ndim - behind :]))
-                operand = operand[front] if front else operand
+            if operand.ndim != len(batch) + behind:
+                operand = np.broadcast_to(operand, (*batch, *operand.shape[operand.ndim - behind :]))
+            operand = operand[front] if front else operand
         full.append(operand)
     if not merge:
         yield 0, ((1, 1, *batch)[-2:]), full
