@@ -42,13 +42,13 @@ def column_id(cols, flags, outer, inner, position):
 
 
 @loop
-def fill_noise(g, scratch, address, cols, flags, outer, inner, start):
-    """G of one tile of one row.
+def fill_exponentials(e, scratch, address, cols, flags, outer, inner, start):
+    """E of one tile of one row.
 
     Parameters
     ----------
-    g : OUT real[n], contiguous
-        Standard Gumbel values.
+    e : OUT real[n], contiguous
+        Standard exponential values.
     scratch : tuple
         From `new_scratch`.
     address : tuple
@@ -58,23 +58,34 @@ def fill_noise(g, scratch, address, cols, flags, outer, inner, start):
     flags, outer, inner, start : int64
         What is given; the row; the first column, a multiple of 8.
     """
-    n = g.shape[0]
+    n = e.shape[0]
     coarse_pairs, fine_pairs, _, coarse, fine, tails = scratch
     if flags & HAS_COLS:
-        _bits_of_ids(g, coarse, fine, tails, address, cols[outer, inner, start : start + n])
+        _bits_of_ids(e, coarse, fine, tails, address, cols[outer, inner, start : start + n])
     else:
         first = cols[0, 0, 0] + start
         phase = phase_of(first)
         groups = groups_of(n + phase)
         fill_words(coarse_pairs, address, DOMAIN_COARSE, first, groups)
         fill_words(fine_pairs, address, DOMAIN_FINE, first, groups)
-        _tails_of_range(g, scratch, address, first, groups)
+        _tails_of_range(e, scratch, address, first, groups)
         coarse, fine, tails = coarse[phase:], fine[phase:], tails[phase:]
-    if _gumbel_of_bits(g, coarse, fine, tails):
+    if _exponentials_of_bits(e, coarse, fine, tails):
         for j in range(n):
             b32 = join_halves(coarse[j], fine[j])
             if b32 < TAIL_BELOW:
-                g[j] = _gumbel_of_tail(g[j], address, b32, column_id(cols, flags, outer, inner, start + j))
+                e[j] = _exponential_of_tail(e[j], address, b32, column_id(cols, flags, outer, inner, start + j))
+
+
+@loop
+def fill_noise(g, scratch, address, cols, flags, outer, inner, start):
+    """G of one tile of one row. OUT real[n], contiguous; the rest as in `fill_exponentials`.
+
+    E and G are made in loops apart: both polynomials in one take more registers than there are.
+    """
+    fill_exponentials(g, scratch, address, cols, flags, outer, inner, start)
+    for j in range(g.shape[0]):
+        g[j] = gumbel_of_exponential(g[j])
 
 
 @loop
@@ -109,46 +120,43 @@ def _bits_of_ids_f64(g, coarse, fine, tails, address, ids):
 
 
 @loop
-def _gumbel_of_bits_f32(g, coarse, fine, tails):
-    """G from b32 alone; True where some b32 asks for its tail."""
+def _exponentials_of_bits_f32(e, coarse, fine, tails):
+    """E from b32 alone; True where some b32 asks for its tail."""
     least = uint32(0xFFFFFFFF)
-    for j in range(g.shape[0]):
+    for j in range(e.shape[0]):
         b32 = join_halves(coarse[j], fine[j])
         least = b32 if b32 < least else least
-        g[j] = exponential_f32(b32)
-    for j in range(g.shape[0]):  # apart, since both polynomials in one loop take more registers than there are
-        g[j] = gumbel_of_exponential_f32(g[j])
+        e[j] = exponential_f32(b32)
     return least < TAIL_BELOW
 
 
 @loop
-def _gumbel_of_bits_f64(g, coarse, fine, tails):
-    """G from all 64 bits: nothing is left to mend."""
-    for j in range(g.shape[0]):
+def _exponentials_of_bits_f64(e, coarse, fine, tails):
+    """E from all 64 bits: nothing is left to mend."""
+    for j in range(e.shape[0]):
         whole = (uint64(join_halves(coarse[j], fine[j])) << uint64(32)) | uint64(tails[j])
-        g[j] = exponential_f64(whole)
-    for j in range(g.shape[0]):
-        g[j] = gumbel_of_exponential_f64(g[j])
+        e[j] = exponential_f64(whole)
     return False
 
 
 @loop
-def _gumbel_of_tail_f32(g, address, b32, column):
-    """G with all 64 bits."""
+def _exponential_of_tail_f32(e, address, b32, column):
+    """E with all 64 bits."""
     k0, k1, c3, r0, r1 = address
-    return gumbel_of_exponential_f32(exponential_tail_f32(b32, field_tail(k0, k1, c3, r0, r1, int64(column))))
+    return exponential_tail_f32(b32, field_tail(k0, k1, c3, r0, r1, int64(column)))
 
 
 @loop
-def _gumbel_of_tail_f64(g, address, b32, column):
+def _exponential_of_tail_f64(e, address, b32, column):
     """The float64 field has used its tail already."""
-    return g
+    return e
 
 
 _tails_of_range = by_precision(_tails_of_range_f32, _tails_of_range_f64)
 _bits_of_ids = by_precision(_bits_of_ids_f32, _bits_of_ids_f64)
-_gumbel_of_bits = by_precision(_gumbel_of_bits_f32, _gumbel_of_bits_f64)
-_gumbel_of_tail = by_precision(_gumbel_of_tail_f32, _gumbel_of_tail_f64)
+_exponentials_of_bits = by_precision(_exponentials_of_bits_f32, _exponentials_of_bits_f64)
+_exponential_of_tail = by_precision(_exponential_of_tail_f32, _exponential_of_tail_f64)
+gumbel_of_exponential = by_precision(gumbel_of_exponential_f32, gumbel_of_exponential_f64)
 
 
 @row_kernel(
@@ -190,7 +198,7 @@ def noise_rows(k0, k1, step, steps, rows, cols, flags, loc, scale, first, last, 
         address = row_address(k0, k1, step, steps, rows, flags, outer, inner, position)
         for start in range(0, columns, TILE):
             g = buffer[: min(TILE, columns - start)]
-            fill_noise(g, scratch, address, cols, flags, outer, inner, start)
+            fill_exponentials(g, scratch, address, cols, flags, outer, inner, start)
             for j in range(g.shape[0]):
-                g[j] = fma(g[j], real(scale), real(loc))
+                g[j] = fma(gumbel_of_exponential(g[j]), real(scale), real(loc))
             store_tile(out[outer, inner, start : start + g.shape[0]], g)

@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 
 from ..elementary import INF_F64, NAN_F64, exp_f32, exp_f64
-from ..jit import by_precision, loop, row_kernel, sink, view
+from ..jit import by_precision, larger, loop, row_kernel, sink, view
 from .bits import new_scratch
 from .cells import (
     HAS_MASK,
@@ -17,7 +17,6 @@ from .cells import (
     exclude,
     fill_row,
     first_at_least,
-    largest_of,
     note_invalid,
     read_tile,
     row_types,
@@ -26,11 +25,24 @@ from .cells import (
     temperature_of,
     tile_of,
 )
-from .noise import row_address
-from .scores import fill_scores
+from .noise import fill_exponentials, gumbel_of_exponential, row_address
 from .sums import LANES, block_dot, block_sum
 
 exp = by_precision(exp_f32, exp_f64)
+
+
+@loop
+def _add_logits(s, x):
+    """s = x + G, where s holds E; the largest, undefined where a logit is NaN, and whether one is. INOUT real[n], IN real[n].
+
+    A score at temperature 1: no sum of a finite logit and G leaves the range, so there is nothing to clamp.
+    """
+    largest, unordered = x.dtype.type(-INF_F64), False
+    for j in range(x.shape[0]):
+        s[j] = x[j] + gumbel_of_exponential(s[j])
+        largest = larger(largest, s[j])
+        unordered |= x[j] != x[j]
+    return largest, unordered
 
 
 @row_kernel(
@@ -74,8 +86,8 @@ def softmax_rows(k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus,
             n = min(TILE, columns - start)
             s = s_buffer[:n]
             x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
-            fill_scores(s, x, scratch, address, 1.0, cols, flags, outer, inner, start)
-            largest, nan = largest_of(s)
+            fill_exponentials(s, scratch, address, cols, flags, outer, inner, start)
+            largest, nan = _add_logits(s, x)
             unordered |= nan
             if not unordered and largest > best:
                 best = largest
