@@ -6,7 +6,7 @@ import pytest
 
 import numgumbel as ng
 from numgumbel.backends import cpu
-from numgumbel.kernels.cpu.argmax import STRETCH
+from numgumbel.kernels.cpu.cells import TILE
 
 KEY = ng.key(11, "row kernels")
 NAN, INF = np.nan, np.inf
@@ -59,7 +59,7 @@ def test_scores_beyond_the_range_are_clamped(way, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_peaked_rows_skip_and_do_not_miss(monkeypatch, dtype):
     """A peak in each stretch of a long row, others at every distance below it, also within reach of the noise."""
-    columns = 6 * STRETCH + 5
+    columns = 6 * TILE + 5
     rng = np.random.default_rng(4)
     x = rng.normal(size=(40, columns))
     for row in range(40):

@@ -27,7 +27,7 @@ PACKED = {
 }
 
 ADDRESS = (np.uint32(1), np.uint32(2), np.uint32(3), np.uint32(4), np.uint32(5))
-BITS = np.zeros(2 * cells.TILE, np.uint32)
+BITS = np.zeros(2048, np.uint32)
 PAIRS = BITS.view(np.uint64)
 HALVES = np.zeros(2048, np.uint16)
 LANES = lanes.LANES
@@ -58,14 +58,14 @@ def code_of(function, *arguments):
 LOOPS = {
     "bits": (bits.fill_words, (PAIRS, ADDRESS, np.uint32(0), 0, np.uint32(128)), "integer products"),
     "tails": (bits.fill_tails, (PAIRS, ADDRESS, 0, np.uint32(128)), "integer products"),
-    "G float32": (noise._gumbel_of_bits_f32, (F32, HALVES, HALVES.copy(), BITS), "float32 multiply-adds"),
-    "G float64": (noise._gumbel_of_bits_f64, (F64, HALVES, HALVES.copy(), BITS), "float64 multiply-adds"),
+    "E float32": (noise._exponentials_of_bits_f32, (F32, HALVES, HALVES.copy(), BITS), "float32 multiply-adds"),
+    "E float64": (noise._exponentials_of_bits_f64, (F64, HALVES, HALVES.copy(), BITS), "float64 multiply-adds"),
     "exp float32": (elementwise(elementary.exp_f32), (F32, F32.copy()), "float32 multiply-adds"),
     "exp float64": (elementwise(elementary.exp_f64), (F64, F64.copy()), "float64 multiply-adds"),
     "log float32": (elementwise(elementary.log_f32), (F32, F32.copy()), "float32 multiply-adds"),
     "log float64": (elementwise(elementary.log_f64), (F64, F64.copy()), "float64 multiply-adds"),
-    "sum": (sums.block_sum, (F32, F32[:32].copy()), "float32 sums"),
-    "dot": (sums.block_dot, (F32, F32.copy(), F32[:32].copy()), "float32 multiply-adds"),
+    "sum": (sums.add_sum, (0.0, F32, F32[:32].copy()), "float32 sums"),
+    "dot": (sums.add_dot, (0.0, F32, F32.copy(), F32[:32].copy()), "float32 multiply-adds"),
     "maximum float32": (cells.largest_of, (F32,), "float32 maxima"),
     "maximum float64": (cells.largest_of, (F64,), "float64 maxima"),
     "bound float32": (bound.bound_tile, (F32, F32.copy(), HALVES, np.float32(1)), "float32 maxima"),
@@ -92,7 +92,7 @@ def test_loops_are_packed(function, arguments, packed):
 
 
 @pytest.mark.skipif(not llvm.get_host_cpu_features().get("avx512f"), reason="needs a processor with AVX-512")
-@pytest.mark.parametrize("name", ["bits", "G float32", "bound float32", "maximum float32", "lanes float32"])
+@pytest.mark.parametrize("name", ["bits", "E float32", "bound float32", "maximum float32", "lanes float32"])
 def test_loops_take_the_widest_registers(name):
     function, arguments, packed = LOOPS[name]
     assert re.search(PACKED[packed].replace("[yz]", "z"), code_of(function, *arguments))

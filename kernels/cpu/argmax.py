@@ -9,16 +9,14 @@ about 2 + ln(n) scores exactly.
 
 import numpy as np
 from numba import types
+from numpy import uint64
 
 from ..elementary import INF_F64, NAN_F64, fma
-from ..jit import loop, row_kernel, sink
+from ..jit import loop, row_kernel, sink, stack_array
+from .bits import HALVES
 from .bound import below_range, exact_score, fill_bounds
 from .cells import TILE, WANT_SCORE, first_at_least, largest_of, note_invalid, row_types, temperature_of, tile_of
 from .noise import column_id, row_address
-
-# Columns looked at in one go: the 20 keys of the rounds are made once for them, and logits, bounds and half-words take 20 KiB.
-STRETCH = 2 * TILE
-ROOM = STRETCH + 64  # at any phase, in whole vectors of eight groups
 
 # The largest G is 65 ln 2 = 45.05: no category of a tile wins whose largest logit / T is further than this below the best.
 REACH = 45.1
@@ -47,8 +45,8 @@ def argmax_of_row(bound, buffer, pairs, coarse, address, temperature, cols, cell
 
     Parameters
     ----------
-    bound, buffer : scratch real[STRETCH]
-    pairs, coarse : scratch uint64[ROOM // 4], and a view of it as uint16[ROOM]
+    bound, buffer : scratch real[TILE]
+    pairs, coarse : scratch uint64[HALVES], and a view of it as uint16
         Coarse half-words.
     address : tuple
         From `row_address`.
@@ -66,8 +64,8 @@ def argmax_of_row(bound, buffer, pairs, coarse, address, temperature, cols, cell
     inverse = real(1.0) if greedy else real(1.0 / temperature)
     best, best_index = real(-INF_F64), -1
     peaked = False
-    for start in range(begin, end, STRETCH):
-        n = min(STRETCH, end - start)
+    for start in range(begin, end, TILE):
+        n = min(TILE, end - start)
         x = tile_of(buffer, cells, mask, flags, outer, inner, start, n)
         if greedy or peaked:
             largest, unordered = largest_of(x)
@@ -172,9 +170,9 @@ def argmax_rows(
         Count and first positions of invalid rows.
     """
     count = cells.shape[1]
-    buffer = np.empty(STRETCH, cells.dtype)
-    bound = np.empty(STRETCH, cells.dtype)
-    pairs = np.empty(ROOM // 4, np.uint64)
+    buffer = stack_array(TILE, cells.dtype)
+    bound = stack_array(TILE, cells.dtype)
+    pairs = stack_array(HALVES, uint64)
     coarse = pairs.view(np.uint16)
     for position in range(first, last):
         outer = position // count

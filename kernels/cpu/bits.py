@@ -18,6 +18,7 @@ from ..philox import LOW_HALF, PHILOX_M4x32_0, PHILOX_M4x32_1, philox_nine_round
 from .cells import TILE
 
 ROOM = TILE + 64  # columns of a tile at any phase, in whole vectors of eight groups
+HALVES, TAILS = ROOM // 4, ROOM // 2  # uint64 that hold a half-word, and a word, for each
 
 
 @intrinsic
@@ -95,9 +96,8 @@ def fill_coarse_of_ids(coarse, address, ids):
 
 
 @scalar
-def new_scratch():
-    """Bits of a tile: (coarse, fine, tails) as the uint64 that generators write, then as what the field reads of them."""
-    coarse, fine, tails = np.empty(ROOM // 4, np.uint64), np.empty(ROOM // 4, np.uint64), np.empty(ROOM // 2, np.uint64)
+def scratch_of(coarse, fine, tails):
+    """Bits of a tile: uint64[HALVES], [HALVES], [TAILS] as generators write them, then as what the field reads of them."""
     return coarse, fine, tails, coarse.view(np.uint16), fine.view(np.uint16), tails.view(np.uint32)
 
 

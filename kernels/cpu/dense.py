@@ -18,7 +18,7 @@ def argmax_of_short_row(buffer, noise, scratch, address, temperature, cols, cell
     ----------
     buffer, noise : scratch real[WIDTH]
     scratch : tuple
-        From `new_scratch`.
+        From `scratch_of`.
     address : tuple
         From `row_address`.
     temperature : float64

@@ -10,7 +10,7 @@ from numpy import float64, int64, uint64
 
 from ..elementary import INF_F64, exp_f64, mulhi64
 from ..field import uniform_bits_at
-from ..jit import loop, row_kernel, sink
+from ..jit import loop, row_kernel, sink, stack_array
 from .cells import TILE, first_at_least, largest_of, note_invalid, row_of, row_types, step_of, temperature_of, tile_of
 
 
@@ -47,8 +47,8 @@ def inverse_cdf_rows(
     As in `argmax_rows`; `cols` is not looked at, one uniform serves the whole row.
     """
     count, columns = cells.shape[1], cells.shape[2]
-    x_buffer = np.empty(TILE, cells.dtype)
-    w_buffer = np.empty(TILE, np.uint64)
+    x_buffer = stack_array(TILE, cells.dtype)
+    w_buffer = stack_array(TILE, np.uint64)
     scale = weight_scale(columns)
     for position in range(first, last):
         outer = position // count

@@ -12,7 +12,7 @@ from ..elementary import INF_F64, MAX_F32, MAX_F64
 from ..field import DOMAIN_COARSE, STEP_BITS, counter_of_step, key_of_step
 from ..jit import by_precision, loop, row_kernel, scalar, sink, stack_array
 from ..philox import LOW_HALF, philox4x32_wide
-from .bits import new_scratch
+from .bits import HALVES, TAILS, scratch_of
 from .bracket import gumbel_width, score_above
 from .cells import (
     HAS_MASK,
@@ -220,7 +220,8 @@ def argmax_short_rows(
     reals, integers = stack_array(REALS, cells.dtype), stack_array(INTEGERS, uint32)
     addresses, chosen = stack_array(ADDRESSES, uint64), stack_array(LANES, int64)
     buffer, noise = stack_array(WIDTH, cells.dtype), stack_array(WIDTH, cells.dtype)
-    scratch = new_scratch()
+    coarse, fine, tails = stack_array(HALVES, uint64), stack_array(HALVES, uint64), stack_array(TAILS, uint64)
+    scratch = scratch_of(coarse, fine, tails)
     start = first
     while start < last:
         n = steps_alike(steps, flags, start, min(LANES, last - start), count)

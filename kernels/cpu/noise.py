@@ -3,7 +3,6 @@
 The rare tail (b32 < 256) is noticed by a minimum over the tile and evaluated afterwards, one column at a time.
 """
 
-import numpy as np
 from numba import types
 from numpy import int64, uint16, uint32, uint64
 
@@ -21,8 +20,8 @@ from ..field import (
     gumbel_of_exponential_f32,
     gumbel_of_exponential_f64,
 )
-from ..jit import by_precision, loop, row_kernel, scalar, sink
-from .bits import fill_tails, fill_words, groups_of, join_halves, new_scratch, phase_of
+from ..jit import by_precision, loop, row_kernel, scalar, sink, stack_array
+from .bits import HALVES, TAILS, fill_tails, fill_words, groups_of, join_halves, phase_of, scratch_of
 from .cells import ADDRESS_TYPES, HAS_COLS, TILE, row_of, step_of, store_tile
 
 
@@ -50,7 +49,7 @@ def fill_exponentials(e, scratch, address, cols, flags, outer, inner, start):
     e : OUT real[n], contiguous
         Standard exponential values.
     scratch : tuple
-        From `new_scratch`.
+        From `scratch_of`.
     address : tuple
         From `row_address`.
     cols : IN int64[outer, inner, K]
@@ -190,8 +189,9 @@ def noise_rows(k0, k1, step, steps, rows, cols, flags, loc, scale, first, last, 
     """
     count, columns = out.shape[1], out.shape[2]
     real = out.dtype.type
-    buffer = np.empty(TILE, out.dtype)
-    scratch = new_scratch()
+    buffer = stack_array(TILE, out.dtype)
+    coarse, fine, tails = stack_array(HALVES, uint64), stack_array(HALVES, uint64), stack_array(TAILS, uint64)
+    scratch = scratch_of(coarse, fine, tails)
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count

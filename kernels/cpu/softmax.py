@@ -4,12 +4,12 @@ Jang, Gu, Poole, "Categorical reparameterization with Gumbel-softmax", ICLR 2017
 Concrete distribution", ICLR 2017, arXiv:1611.00712.
 """
 
-import numpy as np
 from numba import types
+from numpy import uint64
 
 from ..elementary import INF_F64, NAN_F64, exp_f32, exp_f64
-from ..jit import by_precision, larger, loop, row_kernel, sink, view
-from .bits import new_scratch
+from ..jit import by_precision, larger, loop, row_kernel, sink, stack_array, view
+from .bits import HALVES, TAILS, scratch_of
 from .cells import (
     HAS_MASK,
     TEMPERATURE_TYPES,
@@ -26,7 +26,7 @@ from .cells import (
     tile_of,
 )
 from .noise import fill_exponentials, gumbel_of_exponential, row_address
-from .sums import LANES, block_dot, block_sum
+from .sums import LANES, add_dot, add_sum
 
 exp = by_precision(exp_f32, exp_f64)
 
@@ -69,10 +69,11 @@ def softmax_rows(k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus,
     """
     count, columns = cells.shape[1], cells.shape[2]
     real = cells.dtype.type
-    x_buffer = np.empty(TILE, cells.dtype)
-    s_buffer = np.empty(TILE, cells.dtype)
-    scratch = new_scratch()
-    partial = np.empty(LANES, cells.dtype)
+    x_buffer = stack_array(TILE, cells.dtype)
+    s_buffer = stack_array(TILE, cells.dtype)
+    coarse, fine, tails = stack_array(HALVES, uint64), stack_array(HALVES, uint64), stack_array(TAILS, uint64)
+    scratch = scratch_of(coarse, fine, tails)
+    partial = stack_array(LANES, cells.dtype)
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
@@ -108,7 +109,7 @@ def softmax_rows(k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus,
                 read_tile(s, sample[outer, inner, start : start + n])
                 for j in range(n):
                     s[j] = exp((s[j] - best) * inverse)
-                total += block_sum(s, partial)
+                total = add_sum(total, s, partial)
                 store_tile(sample[outer, inner, start : start + n], s)
             scale_row(sample[outer, inner], real(1.0 / total))
 
@@ -151,9 +152,9 @@ def softmax_vjp_rows(sample, cotangent, mask, flags, tau, taus, first, last, gra
     """
     count, columns = sample.shape[1], sample.shape[2]
     real = sample.dtype.type
-    y_buffer = np.empty(TILE, sample.dtype)
-    c_buffer = np.empty(TILE, sample.dtype)
-    partial = np.empty(LANES, sample.dtype)
+    y_buffer = stack_array(TILE, sample.dtype)
+    c_buffer = stack_array(TILE, sample.dtype)
+    partial = stack_array(LANES, sample.dtype)
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
@@ -164,7 +165,7 @@ def softmax_vjp_rows(sample, cotangent, mask, flags, tau, taus, first, last, gra
             y, c = y_buffer[:n], c_buffer[:n]
             read_tile(y, sample[outer, inner, start : start + n])
             _read_allowed(c, cotangent, mask, flags, outer, inner, start)
-            total += block_dot(y, c, partial)
+            total = add_dot(total, y, c, partial)
         mean = real(total)
         for start in range(0, columns, TILE):
             n = min(TILE, columns - start)

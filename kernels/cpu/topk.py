@@ -4,12 +4,12 @@ Vieira, "Gumbel-max trick and weighted reservoir sampling" (2014); Kool, van Hoo
 them", ICML 2019, arXiv:1903.06059, for the threshold (the k+1-th score).
 """
 
-import numpy as np
 from numba import types
+from numpy import uint64
 
 from ..elementary import INF_F64, NAN_F64
-from ..jit import loop, row_kernel, sink
-from .bits import new_scratch
+from ..jit import loop, row_kernel, sink, stack_array
+from .bits import HALVES, TAILS, scratch_of
 from .bound import below_range, exact_score, fill_bounds
 from .cells import TILE, first_at_least, largest_of, note_invalid, row_types, temperature_of, tile_of
 from .noise import column_id, row_address
@@ -53,7 +53,15 @@ def sift_up(scores, indices, at):
 
 @row_kernel(
     lambda real: types.void(
-        *row_types(real), types.int64, types.int64, sink(types.int64, 3), sink(real, 3), sink(real, 2), sink(types.int64, 1)
+        *row_types(real),
+        types.int64,
+        types.int64,
+        sink(types.int64, 3),
+        sink(real, 3),
+        sink(real, 2),
+        sink(real, 1),
+        sink(types.int64, 1),
+        sink(types.int64, 1),
     )
 )
 def topk_rows(
@@ -73,6 +81,8 @@ def topk_rows(
     index,
     score,
     threshold,
+    heap_score,
+    heap_index,
     invalid,
 ):
     """The k largest scores of rows first .. last, largest first, and the next one.
@@ -90,15 +100,15 @@ def topk_rows(
         Their scores; -inf behind the allowed ones, NaN in an invalid row.
     threshold : OUT real[outer, inner]
         The k+1-th score; -inf where there is none, NaN in an invalid row.
+    heap_score, heap_index : scratch real[k + 1], int64[k + 1]
     """
     count, columns, k = cells.shape[1], cells.shape[2], index.shape[2]
     real = cells.dtype.type
-    x_buffer = np.empty(TILE, cells.dtype)
-    s_buffer = np.empty(TILE, cells.dtype)
-    scratch = new_scratch()
+    x_buffer = stack_array(TILE, cells.dtype)
+    s_buffer = stack_array(TILE, cells.dtype)
+    coarse, fine, tails = stack_array(HALVES, uint64), stack_array(HALVES, uint64), stack_array(TAILS, uint64)
+    scratch = scratch_of(coarse, fine, tails)
     pairs, coarse = scratch[0], scratch[3]
-    heap_score = np.empty(k + 1, cells.dtype)
-    heap_index = np.empty(k + 1, np.int64)
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count

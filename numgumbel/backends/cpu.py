@@ -95,7 +95,12 @@ def softmax(request: Request, hard: bool, sample: np.ndarray) -> np.ndarray:
 
 def topk(request: Request, index: np.ndarray, score: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     """Top-k. OUT int64 or int32 and real, leading + batch + (k,); OUT real, leading + batch. Returns invalid rows."""
-    return _sample(request, topk_rows, (_Index(index, 1), _Values(score, 1), _Values(threshold, 0)))
+    places = score.shape[-1] + 1
+
+    def heap() -> tuple[np.ndarray, ...]:
+        return np.empty(places, request.dtype), np.empty(places, np.int64)
+
+    return _sample(request, topk_rows, (_Index(index, 1), _Values(score, 1), _Values(threshold, 0)), scratch=heap)
 
 
 def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
@@ -171,6 +176,7 @@ def _sample(
     unused: tuple[np.ndarray, ...] = (),
     given: int = 0,
     threads: int | None = None,
+    scratch: Callable[[], tuple[np.ndarray, ...]] = tuple,
 ) -> np.ndarray:
     """Run a sampling kernel for every draw and every block of rows; count and first positions of invalid rows."""
     compiled = kernel[request.dtype]
@@ -192,7 +198,7 @@ def _sample(
             behind = (*extra, *results, *unused)
 
             def call(first: int, last: int, block: np.ndarray, common: Any = common, behind: Any = behind) -> None:
-                compiled(*common, first, last, *behind, block)
+                compiled(*common, first, last, *behind, *scratch(), block)
 
             _gather(invalid, _over_rows(call, math.prod(shape), COST[kernel] * cells.nbytes / 4, threads), offset)
     for output in outputs:
