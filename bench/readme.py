@@ -4,13 +4,31 @@ import json
 import re
 from pathlib import Path
 
+import summary
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
+README = ROOT / "README.md"
 
 
 def newest(kind):
     """The results file of one kind with the latest date in its name."""
     return max(RESULTS.glob(f"{kind}-*.json"))
+
+
+def cpu_table(results, source):
+    """Markdown table of the workloads beside other libraries."""
+    machine = results["machine"]
+    versions = ", ".join(f"{name} {machine[key]}" for key, name in summary.LIBRARIES.items() if key in machine)
+    lines = [
+        f"{results['threads']} threads, {machine['processor']} ({machine['cpu']}), medians; {versions};",
+        f"from `{source}`, written by `bench/cpu.py`.",
+        "",
+        f"| {' | '.join(summary.COLUMNS)} |",
+        "|" + "---|" * len(summary.COLUMNS),
+    ]
+    lines += [f"| {' | '.join(summary.row(entry))} |" for entry in results["workloads"]]
+    return "\n".join(line.replace("  |", " |") for line in lines) + "\n"
 
 
 def scalar_table(results, source):
@@ -27,13 +45,30 @@ def scalar_table(results, source):
     return "\n".join(lines) + "\n"
 
 
+# What stands between the README's marks of that name, from results of that kind.
+TABLES = {"cpu": cpu_table, "scalars": scalar_table}
+
+
+def table(kind):
+    """The table of one kind, from its newest results."""
+    source = newest(kind)
+    return TABLES[kind](json.loads(source.read_text()), source.relative_to(ROOT).as_posix())
+
+
+def between_marks(kind, text):
+    """What stands between the marks now, and the text with the table there instead."""
+    found = re.search(rf"(?<=<!-- {kind} -->\n).*?(?=<!-- /{kind} -->)", text, re.S)
+    if found is None:
+        raise ValueError(f"the README has no marks <!-- {kind} --> and <!-- /{kind} -->")
+    return found[0], text[: found.start()] + table(kind) + text[found.end() :]
+
+
 def main():
     """Replace what stands between the marks."""
-    source = newest("scalars")
-    table = scalar_table(json.loads(source.read_text()), source.relative_to(ROOT).as_posix())
-    readme = ROOT / "README.md"
-    text = re.sub(r"(<!-- scalars -->\n).*?(<!-- /scalars -->)", lambda m: m[1] + table + m[2], readme.read_text(), flags=re.S)
-    readme.write_text(text)
+    text = README.read_text()
+    for kind in TABLES:
+        _, text = between_marks(kind, text)
+    README.write_text(text)
 
 
 if __name__ == "__main__":

@@ -90,8 +90,12 @@ def cells(logits=None, probs=None, mask=None):
 
 def scores(key, x, temperature=1.0, **address):
     """logits / T + G; the logits themselves where T is 0."""
+    return scores_of_noise(x, gumbel(key, x.shape, x.dtype, **address), temperature)
+
+
+def scores_of_noise(x, g, temperature):
+    """logits / T + G for G that is there already."""
     temperature = np.broadcast_to(np.asarray(temperature, np.float64), (len(x),))
-    g = gumbel(key, x.shape, x.dtype, **address)
     with np.errstate(divide="ignore"):
         inverse = (1.0 / temperature).astype(x.dtype)
     out = np.empty_like(x)
@@ -107,14 +111,21 @@ def bad_rows(x):
 
 def categorical(key, x, temperature=1.0, **address):
     """Index of the largest score, the lowest on a tie; -1 for an invalid row."""
-    bad = bad_rows(x)
-    index = np.where(np.isnan(x), -np.inf, scores(key, x, temperature, **address)).argmax(axis=1)
-    return np.where(bad, -1, index)
+    return largest(x, scores(key, x, temperature, **address))
+
+
+def largest(x, s):
+    """Index of the largest of the scores s of logits x, the lowest on a tie; -1 for an invalid row."""
+    return np.where(bad_rows(x), -1, np.where(np.isnan(x), -np.inf, s).argmax(axis=1))
 
 
 def topk(key, x, k, temperature=1.0, **address):
     """(index, score, threshold) by a stable sort of all scores."""
-    s = scores(key, x, temperature, **address)
+    return k_largest(x, scores(key, x, temperature, **address), k)
+
+
+def k_largest(x, s, k):
+    """(index, score, threshold) of the scores s of logits x, by a stable sort."""
     bad = bad_rows(x)
     safe = np.where(np.isnan(s), -np.inf, s)
     order = np.argsort(-safe, axis=1, kind="stable")

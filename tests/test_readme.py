@@ -1,7 +1,6 @@
 """Every code block of the README is run: Python as doctests, commands in a shell, set-up and test commands by the CI script."""
 
 import doctest
-import json
 import os
 import re
 import shutil
@@ -55,24 +54,12 @@ def test_links_lead_somewhere():
         assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
-def test_figures_come_from_the_newest_results():
-    """The table between the marks is what bench/readme.py makes of the newest JSON."""
-    sys.path.insert(0, str(ROOT / "bench"))
-    try:
-        import readme
-    finally:
-        sys.path.pop(0)
-    source = readme.newest("scalars")
-    table = readme.scalar_table(json.loads(source.read_text()), source.relative_to(ROOT).as_posix())
-    assert f"<!-- scalars -->\n{table}<!-- /scalars -->" in readme_blocks.README.read_text()
-
-
 def test_docstrings():
     """Every example in a docstring of the package."""
     import numgumbel
-    from numgumbel import distribution, generator, ids, keys, ops
+    from numgumbel import distribution, generator, ids, keys, ops, workloads
 
-    for module in (numgumbel, distribution, generator, ids, keys, ops):
+    for module in (numgumbel, distribution, generator, ids, keys, ops, workloads):
         result = doctest.testmod(module)
         assert result.failed == 0, module
         assert result.attempted > 0, module

@@ -1,0 +1,336 @@
+"""How other libraries do the workloads, as fast as can be written in each, and bars that only pass over the data.
+
+Gumbel-max is written in two ways: a *race* takes the logarithm of exponential variables, a *uniform race* that of a logarithm
+of uniform ones (cheaper in most libraries; its noise stops near 17). *Inverse CDF* compares one uniform a row with cumulative
+weights: the cheapest way to an index, without noise that could be asked for again. Its running sums are in the logits'
+precision up to a million columns; beyond, where float32 would no longer see a weight, in float64.
+
+Buffers are made beforehand wherever a library has ``out=``; forbidden cells are found beforehand too. Libraries are imported
+when their contenders are prepared. All may use the threads that numgumbel may use.
+"""
+
+import functools
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from contender import Contender
+
+import numgumbel as ng
+
+WIDE = 1 << 20  # columns from which float32 sums are of no use
+WORTH_THREADS = 50_000  # elements from which handing over to a pool pays in NumPy
+
+PEERS = []
+
+
+def peer(name, operation, library="numpy", kind="peer", fits=lambda workload: True):
+    """Register a function (workload, logits, forbidden cells or None) -> call."""
+
+    def register(function):
+        def prepare(workload, inputs):
+            logits, mask = inputs
+            return function(workload, logits, None if mask is None else ~mask)
+
+        def suits(workload):
+            return operation in (workload.operation, "any") and fits(workload)
+
+        PEERS.append(Contender(name, kind, prepare, suits, library))
+        return function
+
+    return register
+
+
+# Bars
+
+
+@peer("np.max", "any", kind="bar")
+def _np_max(workload, x, forbidden):
+    return x.max
+
+
+@peer("torch.softmax", "gumbel_softmax", "torch", kind="bar")
+def _torch_softmax(workload, x, forbidden):
+    torch = _torch()
+    x = torch.from_numpy(x)
+    if not workload.reuse_out:
+        return lambda: torch.softmax(x, -1)
+    out = torch.empty_like(x)
+    return lambda: torch.softmax(x, -1, out=out)
+
+
+# NumPy
+
+
+def _numpy_rng():
+    np.seterr(divide="ignore")  # the logarithm of a uniform variable that is 0
+    return np.random.Generator(np.random.SFC64())  # the fastest of NumPy's bit generators
+
+
+def _race_scores(x, buffer, forbidden):
+    """Call that fills the buffer with x + G, by exponential variables."""
+    rng = _numpy_rng()
+    # In float32 some are 0: such a cell would win against any logit, and make NaN of a softmax.
+    least = x.dtype.type(2.0**-25)
+
+    def scores():
+        rng.standard_exponential(out=buffer, dtype=x.dtype)
+        if x.dtype == np.float32:
+            np.maximum(buffer, least, out=buffer)
+        np.log(buffer, out=buffer)
+        np.subtract(x, buffer, out=buffer)
+        if forbidden is not None:
+            np.copyto(buffer, -np.inf, where=forbidden)
+        return buffer
+
+    return scores
+
+
+def _uniform_scores(x, buffer, forbidden):
+    """Call that fills the buffer with x + G, by uniform variables."""
+    rng = _numpy_rng()
+
+    def scores():
+        rng.random(out=buffer, dtype=x.dtype)
+        np.log(buffer, out=buffer)
+        np.negative(buffer, out=buffer)
+        np.log(buffer, out=buffer)
+        np.subtract(x, buffer, out=buffer)
+        if forbidden is not None:
+            np.copyto(buffer, -np.inf, where=forbidden)
+        return buffer
+
+    return scores
+
+
+def _numpy_result(workload, scores):
+    """What the operation makes of scores, which it may overwrite."""
+    if workload.operation == "categorical":
+        return scores.argmax(-1)
+    if workload.operation == "gumbel_topk":
+        index = np.argpartition(scores, -workload.k, axis=-1)[:, -workload.k :]
+        best = np.take_along_axis(scores, index, -1)
+        order = np.argsort(-best, axis=-1)
+        return np.take_along_axis(index, order, -1), np.take_along_axis(best, order, -1)
+    np.subtract(scores, scores.max(-1, keepdims=True), out=scores)
+    np.exp(scores, out=scores)
+    return np.divide(scores, scores.sum(-1, keepdims=True), out=scores)
+
+
+@peer("NumPy, one line", "categorical")
+def _numpy_one_line(workload, x, forbidden):
+    rng = np.random.default_rng()
+    if forbidden is not None:
+        return lambda: np.where(forbidden, -np.inf, x + rng.gumbel(size=x.shape)).argmax(-1)
+    return lambda: (x + rng.gumbel(size=x.shape)).argmax(-1)
+
+
+@peer("NumPy, race", "any")
+def _numpy_race(workload, x, forbidden):
+    scores = _race_scores(x, np.empty_like(x), forbidden)
+    return lambda: _numpy_result(workload, scores())
+
+
+@peer("NumPy, uniform race", "any")
+def _numpy_uniform_race(workload, x, forbidden):
+    scores = _uniform_scores(x, np.empty_like(x), forbidden)
+    return lambda: _numpy_result(workload, scores())
+
+
+@peer("NumPy, uniform race, threads", "any", fits=lambda workload: workload.cost().elements >= WORTH_THREADS)
+def _numpy_threads(workload, x, forbidden):
+    """Rows, or the columns of a single row, shared among threads: NumPy's loops release the GIL."""
+    threads = ng.get_num_threads()
+    pool = ThreadPoolExecutor(threads, initializer=_numpy_rng)
+    split = len(x) == 1 and workload.operation == "categorical" and x.size % threads == 0 and forbidden is None
+    pieces = x.reshape(threads, -1) if split else x
+    buffer = np.empty_like(pieces)
+    edges = np.linspace(0, len(pieces), threads + 1).astype(int)
+    blocks = [slice(first, last) for first, last in itertools.pairwise(edges)]
+    shares = [_uniform_scores(pieces[rows], buffer[rows], None if forbidden is None else forbidden[rows]) for rows in blocks]
+
+    def call():
+        done = list(pool.map(lambda scores: _numpy_result(workload, scores()), shares))
+        if workload.operation == "gumbel_softmax":
+            return buffer
+        if workload.operation == "gumbel_topk":
+            return tuple(np.concatenate(part) for part in zip(*done, strict=True))
+        best = np.concatenate(done)
+        if not split:
+            return best
+        winner = buffer[np.arange(threads), best].argmax()
+        return winner * pieces.shape[1] + best[winner]
+
+    return call
+
+
+@peer("NumPy, inverse CDF", "categorical")
+def _numpy_inverse_cdf(workload, x, forbidden):
+    rng = _numpy_rng()
+    buffer, above = np.empty_like(x), np.empty(x.shape, bool)
+    sums = np.empty_like(x, dtype=np.float64) if x.shape[1] > WIDE else buffer
+
+    def call():
+        np.subtract(x, x.max(-1, keepdims=True), out=buffer)
+        np.exp(buffer, out=buffer)
+        if forbidden is not None:
+            np.copyto(buffer, 0, where=forbidden)
+        np.cumsum(buffer, axis=-1, out=sums)
+        np.greater(sums, rng.random((len(x), 1), dtype=sums.dtype) * sums[:, -1:], out=above)
+        return above.argmax(-1)
+
+    return call
+
+
+# torch
+
+
+@functools.cache
+def _torch():
+    import torch
+
+    torch.set_num_threads(ng.get_num_threads())
+    return torch
+
+
+def _torch_arrays(x, forbidden):
+    torch = _torch()
+    return torch, torch.from_numpy(x), None if forbidden is None else torch.from_numpy(forbidden)
+
+
+def _torch_result(torch, workload, scores):
+    if workload.operation == "categorical":
+        return torch.argmax(scores, -1)
+    if workload.operation == "gumbel_topk":
+        return torch.topk(scores, workload.k)
+    return torch.softmax(scores, -1, out=scores)
+
+
+@peer("torch, Categorical", "categorical", "torch", fits=lambda workload: workload.shape[1] < 1 << 24)
+def _torch_categorical(workload, x, forbidden):
+    torch, x, forbidden = _torch_arrays(x, forbidden)
+    draw = torch.distributions.Categorical
+    if forbidden is not None:
+        return lambda: draw(logits=x.masked_fill(forbidden, -torch.inf), validate_args=False).sample()
+    return lambda: draw(logits=x, validate_args=False).sample()
+
+
+@peer("torch, multinomial", "categorical", "torch", fits=lambda workload: workload.shape[1] < 1 << 24)
+def _torch_multinomial(workload, x, forbidden):
+    torch, x, forbidden = _torch_arrays(x, forbidden)
+    if forbidden is not None:
+        return lambda: torch.multinomial(torch.softmax(x.masked_fill(forbidden, -torch.inf), -1), 1)
+    return lambda: torch.multinomial(torch.softmax(x, -1), 1)
+
+
+@peer("torch, F.gumbel_softmax", "gumbel_softmax", "torch")
+def _torch_gumbel_softmax(workload, x, forbidden):
+    torch, x, forbidden = _torch_arrays(x, forbidden)
+    assert forbidden is None
+    return lambda: torch.nn.functional.gumbel_softmax(x)
+
+
+@peer("torch, race", "any", "torch")
+def _torch_race(workload, x, forbidden):
+    torch, x, forbidden = _torch_arrays(x, forbidden)
+    buffer = torch.empty_like(x)
+
+    def call():
+        torch.sub(x, buffer.exponential_().log_(), out=buffer)
+        if forbidden is not None:
+            buffer.masked_fill_(forbidden, -torch.inf)
+        return _torch_result(torch, workload, buffer)
+
+    return call
+
+
+@peer("torch, uniform race", "any", "torch")
+def _torch_uniform_race(workload, x, forbidden):
+    torch, x, forbidden = _torch_arrays(x, forbidden)
+    buffer = torch.empty_like(x)
+
+    def call():
+        torch.sub(x, torch.rand(x.shape, out=buffer).log_().neg_().log_(), out=buffer)
+        if forbidden is not None:
+            buffer.masked_fill_(forbidden, -torch.inf)
+        return _torch_result(torch, workload, buffer)
+
+    return call
+
+
+@peer("torch, inverse CDF", "categorical", "torch")
+def _torch_inverse_cdf(workload, x, forbidden):
+    torch, x, forbidden = _torch_arrays(x, forbidden)
+    sums = torch.empty(x.shape, dtype=torch.float64 if x.shape[1] > WIDE else x.dtype)
+    buffer = torch.empty_like(x) if sums.dtype != x.dtype else sums
+
+    def call():
+        allowed = x if forbidden is None else torch.where(forbidden, -torch.inf, x)
+        torch.softmax(allowed, -1, out=buffer)
+        torch.cumsum(buffer, -1, dtype=sums.dtype, out=sums)
+        u = torch.rand(len(x), 1, dtype=sums.dtype).mul_(sums[:, -1:])
+        return torch.searchsorted(sums, u, right=True)
+
+    return call
+
+
+# JAX
+
+
+def _jitted(function, x, *more):
+    """Call of a jitted function of (key, logits, ...); the same key each time, which saves JAX the making of a new one."""
+    import jax
+
+    with jax.enable_x64(x.dtype == np.float64):
+        run, key = jax.jit(function), jax.random.key(0)
+        arrays = [jax.numpy.asarray(array) for array in (x, *more)]
+
+    def call():
+        return jax.block_until_ready(run(key, *arrays))
+
+    def wide():
+        with jax.enable_x64(True):
+            return call()
+
+    return wide if x.dtype == np.float64 else call
+
+
+@peer("JAX, categorical", "categorical", "jax")
+def _jax_categorical(workload, x, forbidden):
+    import jax
+
+    if forbidden is None:
+        return _jitted(lambda key, x: jax.random.categorical(key, x), x)
+    return _jitted(lambda key, x, no: jax.random.categorical(key, jax.numpy.where(no, -np.inf, x)), x, forbidden)
+
+
+@peer("JAX, inverse CDF", "categorical", "jax", fits=lambda workload: workload.shape[1] <= WIDE)
+def _jax_inverse_cdf(workload, x, forbidden):
+    import jax
+
+    jnp = jax.numpy
+
+    def draw(key, x, no=None):
+        weights = jnp.exp(x - x.max(-1, keepdims=True))
+        weights = weights if no is None else jnp.where(no, 0, weights)
+        sums = jnp.cumsum(weights, -1)
+        u = jax.random.uniform(key, (len(x), 1), x.dtype) * sums[:, -1:]
+        if x.shape[1] < 512:  # counting vectorises, a binary search does not
+            return (sums <= u).sum(-1)
+        return jax.vmap(lambda row, at: jnp.searchsorted(row, at, side="right"))(sums, u)
+
+    return _jitted(draw, x, *(() if forbidden is None else (forbidden,)))
+
+
+@peer("JAX, gumbel_softmax", "gumbel_softmax", "jax")
+def _jax_softmax(workload, x, forbidden):
+    import jax
+
+    return _jitted(lambda key, x: jax.nn.softmax(x + jax.random.gumbel(key, x.shape, x.dtype), -1), x)
+
+
+@peer("JAX, top_k", "gumbel_topk", "jax")
+def _jax_topk(workload, x, forbidden):
+    import jax
+
+    return _jitted(lambda key, x: jax.lax.top_k(x + jax.random.gumbel(key, x.shape, x.dtype), workload.k), x)

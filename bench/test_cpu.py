@@ -1,0 +1,27 @@
+"""The frozen workloads, contender by contender: ``pytest bench/test_cpu.py``, with the options of pytest-benchmark.
+
+For figures to be compared, cpu.py is better: there the contenders take turns.
+"""
+
+import peers
+import pytest
+from contender import NUMGUMBEL
+
+from numgumbel.workloads import WORKLOADS
+
+CASES = [
+    pytest.param(workload, contender, id=f"{workload.id}-{contender.name}", marks=pytest.mark.benchmark(group=workload.id))
+    for workload in WORKLOADS.values()
+    for contender in (NUMGUMBEL, *peers.PEERS)
+    if contender.fits(workload)
+]
+
+
+@pytest.mark.parametrize(("workload", "contender"), CASES)
+def test_workload(benchmark, workload, contender, inputs):
+    if missing := contender.missing():
+        pytest.skip(missing)
+    given = inputs(workload)
+    if contender is NUMGUMBEL:
+        workload.verify(workload.run(given))
+    benchmark(contender.prepare(workload, given))

@@ -1,0 +1,68 @@
+"""The peers sample what they say: a fast peer that is wrong would be no peer."""
+
+import numpy as np
+import peers
+import pytest
+
+from numgumbel.workloads import Workload
+
+DRAWS, ROWS, COLUMNS = 1500, 20, 6
+OPERATIONS = {"categorical": None, "gumbel_softmax": None, "gumbel_topk": 2}
+CASES = [
+    (peer, operation, masked)
+    for peer in peers.PEERS
+    for operation, k in OPERATIONS.items()
+    for masked in (False, True)
+    if peer.kind == "peer"
+    and peer.fits(Workload("", operation, (ROWS, 10_000), "", k=k))
+    and not (masked and operation != "categorical")
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("peer", "operation", "masked"), CASES, ids=lambda value: getattr(value, "name", None))
+def test_frequencies(peer, operation, masked, dtype):
+    """The best category of a row is each in turn as often as its probability says."""
+    if missing := peer.missing():
+        pytest.skip(missing)
+    workload = Workload("peers", operation, (ROWS, COLUMNS), "", dtype, k=OPERATIONS[operation], masked=masked)
+    logits, mask = inputs = workload.inputs()
+    call = peer.prepare(workload, inputs)
+    counts = np.zeros((ROWS, COLUMNS))
+    for _ in range(DRAWS if not peer.name.startswith("JAX") else 1):
+        counts[np.arange(ROWS), best(operation, call())] += 1
+    p = np.exp(logits.astype(np.float64))
+    p = np.where(True if mask is None else mask, p, 0)
+    p /= p.sum(axis=1, keepdims=True)
+    assert (counts[p == 0] == 0).all()
+    if not peer.name.startswith("JAX"):  # its key is the same in every call
+        error = np.sqrt(p * (1 - p) / DRAWS)
+        assert (np.abs(counts / DRAWS - p) <= 5 * error + 1 / DRAWS).all()
+
+
+def best(operation, result):
+    """Index of the best category of every row."""
+    if operation == "gumbel_softmax":
+        sample = np.asarray(result)
+        np.testing.assert_allclose(sample.sum(axis=1), 1, rtol=1e-5)
+        return sample.argmax(axis=1)
+    if operation == "gumbel_topk":
+        if hasattr(result, "indices"):  # torch
+            result = result.indices, result.values
+        first, second = (np.asarray(part) for part in result)
+        index, score = (first, second) if first.dtype.kind == "i" else (second, first)
+        assert index.shape == (ROWS, 2)
+        assert (np.diff(score, axis=1) <= 0).all()
+        return index[:, 0]
+    return np.asarray(result).reshape(ROWS)
+
+
+def test_one_long_row_is_shared_among_threads():
+    """Each thread samples its part; the best of all is the sample."""
+    peer = next(peer for peer in peers.PEERS if peer.name == "NumPy, uniform race, threads")
+    workload = Workload("long row", "categorical", (1, 6), "")
+    call = peer.prepare(workload, workload.inputs())
+    p = np.exp(workload.inputs().logits[0].astype(np.float64))
+    p /= p.sum()
+    counts = np.bincount([call() for _ in range(DRAWS)], minlength=6)
+    assert (np.abs(counts / DRAWS - p) <= 5 * np.sqrt(p * (1 - p) / DRAWS) + 1 / DRAWS).all()

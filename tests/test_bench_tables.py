@@ -1,0 +1,118 @@
+"""The README's figures are what bench/readme.py makes of the newest results; and the script that takes them runs."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import numgumbel as ng
+
+BENCH = Path(__file__).parents[1] / "bench"
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    """The scripts of bench/ can be imported, in this file only."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(BENCH))
+    yield
+    for name in set(sys.modules) - before:
+        if str(BENCH) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("kind", ["cpu", "scalars"])
+def test_figures_come_from_the_newest_results(kind):
+    import readme
+
+    now, _ = readme.between_marks(kind, readme.README.read_text())
+    assert now == readme.table(kind)
+
+
+def test_every_table_is_in_the_readme():
+    import readme
+
+    for kind in readme.TABLES:
+        with pytest.raises(ValueError, match=f"<!-- {kind} -->"):
+            readme.between_marks(kind, "no marks at all")
+        assert readme.between_marks(kind, readme.README.read_text())[1] == readme.README.read_text()
+
+
+def test_the_newest_results_are_of_every_workload():
+    import readme
+
+    from numgumbel.workloads import WORKLOADS
+
+    results = json.loads(readme.newest("cpu").read_text())
+    assert [entry["id"] for entry in results["workloads"]] == list(WORKLOADS)
+
+
+@pytest.fixture
+def numpy_alone(monkeypatch):
+    """torch and JAX cannot be imported, installed or not; NumPy's error handling, which peers change, comes back."""
+    for library in ("torch", "jax"):
+        monkeypatch.setitem(sys.modules, library, None)
+    before = np.geterr()
+    yield
+    np.seterr(**before)
+
+
+def test_workloads_are_timed_without_other_libraries(numpy_alone, tmp_path):
+    """What is missing is said, and everything else is measured."""
+    import cpu
+
+    path, threads = tmp_path / "cpu.json", ng.get_num_threads()
+    done = CliRunner().invoke(cpu.main, ["--only", "rl.b8_a6.f32", "--rounds", "2", "--json", str(path)])
+    assert done.exit_code == 0, done.output
+    assert "python -m pip install torch" in done.output
+    assert "python -m pip install jax" in done.output
+    (entry,) = json.loads(path.read_text())["workloads"]
+    assert (entry["id"], entry["elements"], entry["rounds"]) == ("rl.b8_a6.f32", 48, 2)
+    kinds = {contender["kind"] for contender in entry["contenders"]}
+    assert kinds == {"numgumbel", "peer", "bar"}
+    assert all(contender["median_us"] >= contender["min_us"] > 0 for contender in entry["contenders"])
+    assert ng.get_num_threads() == threads
+
+
+def test_a_wrong_answer_is_not_timed(numpy_alone, monkeypatch):
+    import cpu
+
+    monkeypatch.setattr(ng, "categorical", lambda key, logits, **given: logits.argmin(axis=-1))
+    done = CliRunner().invoke(cpu.main, ["--only", "rl.b8_a6.f32", "--rounds", "1"])
+    assert isinstance(done.exception, ValueError)
+    assert "checksum" in str(done.exception)
+
+
+def test_summary():
+    """The best peer is the fastest that samples; bars and one thread stand apart."""
+    import summary
+
+    def contender(name, kind, median):
+        return {"name": name, "kind": kind, "median_us": median}
+
+    entry = {
+        "id": "some",
+        "elements": 1000,
+        "contenders": [
+            contender("numgumbel", "numgumbel", 20.0),
+            contender("numgumbel, one thread", "numgumbel", 30.0),
+            contender("np.max", "bar", 4.0),
+            contender("slow", "peer", 200.0),
+            contender("fast", "peer", 50.0),
+        ],
+    }
+    assert summary.row(entry) == ["some", "20.0 us", "20.00", "fast", "50.0 us", "2.5", "5.0", "", "1.5"]
+    entry["contenders"] = entry["contenders"][:1] + entry["contenders"][2:3]
+    assert summary.row(entry) == ["some", "20.0 us", "20.00", "", "", "", "5.0", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("us", "text"), [(1.234, "1.23 us"), (12.34, "12.3 us"), (123.4, "123 us"), (1234, "1.23 ms"), (12345678, "12346 ms")]
+)
+def test_durations(us, text):
+    import summary
+
+    assert summary.duration(us) == text
