@@ -257,7 +257,7 @@ def temperature_of(temperature: Any, name: str, batch: tuple[int, ...], family: 
         raise TypeError(f"{name} must be a number, got {temperature!r}")
     if isinstance(temperature, (int, float)):
         number = _float(temperature)
-        if not (number == 0 or SMALLEST_TEMPERATURE <= number <= LARGEST_TEMPERATURE):
+        if not in_range(number):
             raise ValueError(f"{name} must be 0 or from 2^-64 to 2^64, got {number}")
         return number, None
     array = host_view(temperature, name, family)
@@ -274,6 +274,11 @@ def temperature_of(temperature: Any, name: str, batch: tuple[int, ...], family: 
         place = ", ".join(map(str, first))
         raise ValueError(f"{name} must be 0 or from 2^-64 to 2^64, got {array[tuple(first)]} in row {place}")
     return (1.0, array) if array.ndim else (float(array), None)
+
+
+def in_range(temperature: float) -> bool:
+    """0, or within [2^-64, 2^64]."""
+    return SMALLEST_TEMPERATURE <= temperature <= LARGEST_TEMPERATURE or temperature == 0.0
 
 
 def _float(number: float) -> float:

@@ -101,7 +101,7 @@ def argmax_of_row(bound, buffer, pairs, coarse, address, temperature, cols, cell
 
 
 @row_kernel(
-    lambda real: types.void(
+    lambda real: types.int64(
         *row_types(real),
         types.int64,
         types.int64,
@@ -168,12 +168,18 @@ def argmax_rows(
         The largest score, under `WANT_SCORE`: NaN where a NaN was met, -inf where nothing is allowed.
     invalid : INOUT int64[1 + n]
         Count and first positions of invalid rows.
+
+    Returns
+    -------
+    int64
+        How many rows are invalid.
     """
     count = cells.shape[1]
     buffer = stack_array(TILE, cells.dtype)
     bound = stack_array(TILE, cells.dtype)
     pairs = stack_array(HALVES, uint64)
     coarse = pairs.view(np.uint16)
+    bad = 0
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
@@ -183,7 +189,8 @@ def argmax_rows(
             bound, buffer, pairs, coarse, address, t, cols, cells, mask, flags, outer, inner, begin, end
         )
         if at < 0:
-            note_invalid(invalid, position)
+            bad += note_invalid(invalid, position)
         index[outer, inner] = at
         if flags & WANT_SCORE:
             score[outer, inner] = cells.dtype.type(NAN_F64) if unordered else best
+    return bad

@@ -161,11 +161,12 @@ def scale_row(row, factor):
 
 @loop
 def note_invalid(invalid, row):
-    """Count an invalid row and keep the first few. INOUT int64[1 + n]: count, then row positions."""
+    """Count an invalid row and keep the first few. INOUT int64[1 + n]: count, then row positions. Returns 1, for a count."""
     count = invalid[0] + 1
     invalid[0] = count
     if count < invalid.shape[0]:
         invalid[count] = row
+    return 1
 
 
 @loop

@@ -203,7 +203,7 @@ def steps_alike(steps, flags, start, n, count):
     return n
 
 
-@row_kernel(lambda real: types.void(*row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int64, 1)))
+@row_kernel(lambda real: types.int64(*row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int64, 1)))
 def argmax_short_rows(
     k0, k1, step, steps, rows, cols, cells, mask, flags, temperature, temperatures, first, last, index, invalid
 ):
@@ -222,7 +222,7 @@ def argmax_short_rows(
     buffer, noise = stack_array(WIDTH, cells.dtype), stack_array(WIDTH, cells.dtype)
     coarse, fine, tails = stack_array(HALVES, uint64), stack_array(HALVES, uint64), stack_array(TAILS, uint64)
     scratch = scratch_of(coarse, fine, tails)
-    start = first
+    bad, start = 0, first
     while start < last:
         n = steps_alike(steps, flags, start, min(LANES, last - start), count)
         outer = start // count
@@ -257,7 +257,8 @@ def argmax_short_rows(
                             buffer, noise, scratch, address, t, cols, cells, mask, flags, outer, place
                         )
                         if chosen[r] < 0:
-                            note_invalid(invalid, start + r)
+                            bad += note_invalid(invalid, start + r)
             store_tile(index[outer, inner : inner + m], chosen[done : done + m])
             outer, inner, done = outer + 1, 0, done + m
         start += n
+    return bad
