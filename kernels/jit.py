@@ -16,7 +16,6 @@ import hashlib
 import os
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,6 +27,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.core.caching import FunctionCache, _CacheLocator
 from numba.core.compiler import Compiler, CompilerBase, DefaultPassBuilder
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.lowering import Lower
 from numba.core.registry import CPUDispatcher, cpu_target
@@ -207,14 +207,13 @@ class RowKernel:
         self.signature = signature
         self.dispatchers = {}  # by working precision, for those who look at machine code
         self._compiled = {}
-        self._lock = threading.Lock()
 
     def __getitem__(self, dtype):
         compiled = self._compiled.get(dtype)
         return self._compile(dtype) if compiled is None else compiled
 
     def _compile(self, dtype):
-        with self._lock:
+        with global_compiler_lock:
             if dtype not in self._compiled:
                 dispatcher = njit(nogil=True, error_model="numpy", pipeline_class=_WideCompiler)(self.__wrapped__)
                 if cache_folder() is not None:
@@ -226,18 +225,36 @@ class RowKernel:
             return self._compiled[dtype]
 
 
+if hasattr(os, "register_at_fork"):
+    # A child would wait for ever for a lock that a thread of its parent held: fork when nobody compiles.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
+
+
 def row_kernel(signature):
     """Decorate a row kernel; `signature` maps the working precision (a Numba type) to the full signature."""
     return lambda function: RowKernel(function, signature)
 
 
-@functools.cache
-def source_hash():
-    """Hash of all kernel sources, compiler versions and the processor compiled for: the name of the cache folder."""
+def _hash_of_sources():
     digest = hashlib.blake2b(digest_size=12)
     root = Path(__file__).parent
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.digest()
+
+
+# Read now, since the functions are: a file edited between import and first call must not pass for what was compiled.
+SOURCES = _hash_of_sources()
+
+
+@functools.cache
+def source_hash():
+    """Hash of all kernel sources, compiler versions and the processor compiled for: the name of the cache folder."""
+    digest = hashlib.blake2b(SOURCES, digest_size=12)
     versions = numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:3]
     processor = cpu_target.target_context.codegen().magic_tuple()
     digest.update(repr((versions, processor)).encode())

@@ -3,12 +3,13 @@
 Kernels release the GIL, so that plain threads use the cores. Numba's ``parallel=True`` hands over in 1.4 to 12 us; but OpenMP
 kills a forked child at its first parallel launch, and Numba's workqueue aborts the process when two threads call at once. Here
 the caller works on its own pieces until none is left and waits only for helpers that have begun, so that a pool which is busy,
-frozen at interpreter exit or lost in a fork costs speed and nothing else.
+frozen at interpreter exit or lost in a fork costs speed and nothing else. (Python 3.12 and later warn of any fork in a process
+that has threads.)
 
 A thread that sleeps takes some 60 us to wake. So a worker that has just worked watches for the next job for a while before it
 sleeps, and the caller watches its helpers end.
 
-Which thread does a piece never shows in a result.
+Which thread does a piece never shows in a result, as long as no thread has changed its floating-point mode.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 import numpy as np
 
-from .kernels.cpu.waiting import wait_for_change
+from .kernels.cpu.waiting import wait_until
 
 __all__ = ["get_num_threads", "run", "set_num_threads"]
 
@@ -40,107 +41,122 @@ _nobody = np.zeros(1, np.int64)  # for a wait that ends nothing
 def _rounds_of_a_microsecond() -> float:
     """Looks at a word in a microsecond."""
     word, rounds = np.zeros(1, np.int64), 2000
-    wait = wait_for_change[None]
-    wait(_nobody, word, 0, 1, 0)
+    wait = wait_until[None]
+    wait(_nobody, word, 1, 1, 0)
     start = time.perf_counter()
-    wait(_nobody, word, 0, rounds, 0)
+    wait(_nobody, word, 1, rounds, 0)
     return rounds / (1e6 * (time.perf_counter() - start))
 
 
-def _watch(word: np.ndarray, seen: int, ended: np.ndarray = _nobody, hold_back: float = 0) -> bool:
-    """Set `ended` and watch a word, outside the GIL, until it changes: whether it did."""
+def _watch(word: np.ndarray, wanted: int, ended: np.ndarray = _nobody, hold_back: float = 0) -> bool:
+    """Add one to `ended` and watch a word, outside the GIL, until it is `wanted` or more: whether it is."""
     rounds = _rounds_of_a_microsecond()
-    return bool(wait_for_change[None](ended, word, seen, int(WATCH * rounds), int(hold_back * rounds)) != seen)
+    return bool(wait_until[None](ended, word, wanted, int(WATCH * rounds), int(hold_back * rounds)) >= wanted)
 
 
 class _Job:
-    """Pieces of one call, taken by whoever is free."""
+    """Pieces of one call, taken by whoever is free.
 
-    def __init__(self, work: Callable[[int], None], pieces: int) -> None:
-        self._work, self._pieces = work, pieces
+    Who is in is settled without locks, which an interrupt can leave taken: a helper comes in if it is the first to set the
+    entry of its ticket, and the caller closes the job by setting those that nobody has set.
+    """
+
+    def __init__(self, work: Callable[[int], None], pieces: int, helpers: int) -> None:
+        self._work: Callable[[int], None] | None = work
+        self._pieces, self._helpers = pieces, helpers
         self._next = itertools.count()
-        self._lock = threading.Lock()
-        self._helpers, self._closed = 0, False
-        self._ended = np.zeros(1, np.int64)  # 1 when the last helper has left a closed job
-        self._all_out = threading.Event()
+        self._claims: dict[int, bool] = {}  # ticket: whether a helper has it
+        self._left: list[None] = []  # one for each helper that is out again
+        self._tokens: SimpleQueue[None] = SimpleQueue()  # the same, to sleep for
+        self._ended = np.zeros(1, np.int64)  # the same, to watch
         self._problem: BaseException | None = None
+
+    def fail(self, problem: BaseException) -> None:
+        """No further piece is begun."""
+        self._problem = self._problem or problem
 
     def _take(self) -> None:
         """Work until no piece is left. The first problem ends it for everybody."""
+        work = self._work
+        assert work is not None
         try:
             while (piece := next(self._next)) < self._pieces and self._problem is None:
-                self._work(piece)
+                work(piece)
         except BaseException as problem:
-            self._problem = problem
+            self.fail(problem)
 
-    def help(self) -> np.ndarray:
-        """A worker's part. The word to set next, outside the GIL: the caller may be watching it."""
-        with self._lock:
-            if self._closed:
-                return _nobody
-            self._helpers += 1
-        self._take()
-        with self._lock:
-            self._helpers -= 1
-            if self._closed and not self._helpers:
-                self._all_out.set()
-                return self._ended
+    def help(self, ticket: int) -> np.ndarray:
+        """A worker's part. The word to raise next, outside the GIL: the caller may be watching it."""
+        if not self._claims.setdefault(ticket, True):
             return _nobody
+        try:
+            self._take()
+        finally:
+            self._left.append(None)
+            self._tokens.put(None)
+        return self._ended
 
     def finish(self) -> None:
-        """The caller's part: returns when every piece is done."""
-        self._take()
-        with self._lock:
-            self._closed = True
-            waiting = self._helpers > 0
-        if waiting and not _watch(self._ended, 0):
-            self._all_out.wait()
-        if self._problem is not None:
-            raise self._problem
+        """The caller's part: returns, or raises, when nobody works on the call any more, whatever interrupts."""
+        while True:
+            try:
+                self._take()
+                helping = sum(self._claims.setdefault(ticket, False) for ticket in range(self._helpers))
+                if helping and not _watch(self._ended, helping):
+                    while len(self._left) < helping:
+                        self._tokens.get()
+                break
+            except BaseException as problem:  # an interrupt: helpers still write into the caller's arrays
+                self.fail(problem)
+        met, self._problem, self._work = self._problem, None, None  # whoever still holds the job holds no array
+        try:
+            if met is not None:
+                raise met
+        finally:
+            del met  # whose traceback holds this frame
 
 
 class _Pool:
     """Daemon threads that wait for jobs; they are started when first needed."""
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[_Job, int]] = SimpleQueue()
         self._offered = np.zeros(1, np.int64)
         self._lock = threading.Lock()
         self._size = 0
 
     def offer(self, job: _Job, helpers: int) -> None:
         """Ask for a number of helpers; as many as can be had will come."""
-        with self._lock:
-            if self._size < helpers:
-                helpers = self._grow(helpers)
-        for _ in range(helpers):
-            self._jobs.put(job)
+        if self._size < helpers:
+            self._grow(helpers)
+        for ticket in range(min(helpers, self._size - self._jobs.qsize())):  # busy workers are not waited for
+            self._jobs.put((job, ticket))
         self._offered[0] += 1
 
-    def _grow(self, helpers: int) -> int:
-        """Start workers; how many there are then, at most `helpers`."""
+    def _grow(self, helpers: int) -> None:
+        """Start workers up to a number, or as many as there can be."""
         _rounds_of_a_microsecond()  # compiled here, since a worker may be frozen at any moment when the interpreter exits
-        try:
-            while self._size < helpers:
-                threading.Thread(target=self._serve, name=f"numgumbel-{self._size}", daemon=True).start()
-                self._size += 1
-        except RuntimeError:  # the interpreter is shutting down, or the system has no more threads
-            return self._size
-        return helpers
+        with self._lock:
+            try:
+                while self._size < helpers:
+                    threading.Thread(target=self._serve, name=f"numgumbel-{self._size}", daemon=True).start()
+                    self._size += 1
+            except RuntimeError:  # the interpreter is shutting down, or the system has no more threads
+                return
 
     def _serve(self) -> None:
         ended = _nobody
         while True:
             seen = int(self._offered[0])
-            try:
-                job = self._jobs.get_nowait()
-            except Empty:
-                watched = _watch(self._offered, seen, ended, HOLD_BACK)
+            if self._jobs.empty() and _watch(self._offered, seen + 1, ended, HOLD_BACK):
                 ended = _nobody
-                if watched:
-                    continue
-                job = self._jobs.get()
-            ended = job.help()
+                continue
+            if ended is not _nobody and not self._jobs.empty():
+                _watch(self._offered, 0, ended)  # raises it, and returns at once
+            ended = _nobody
+            job, ticket = self._jobs.get()
+            ended = job.help(ticket)
+            del job
 
 
 _pool = _Pool()
@@ -166,7 +182,7 @@ def get_num_threads() -> int:
     """Threads that one call may use, the calling one included.
 
     Set by `set_num_threads`, else by the environment variable ``NUMGUMBEL_NUM_THREADS``, else the processors that this process
-    may run on.
+    may run on when it is first asked for.
 
     Returns
     -------
@@ -185,8 +201,10 @@ def get_num_threads() -> int:
     """
     if _limit is None:
         named = os.environ.get(VARIABLE)
-        set_num_threads(available() if not named else _from_environment(named))
-        assert _limit is not None
+        number = available() if not named else _from_environment(named)
+        if _limit is None:  # nobody has set it meanwhile
+            set_num_threads(number)
+    assert _limit is not None
     return _limit
 
 
@@ -231,7 +249,10 @@ def set_num_threads(n: int) -> None:
 def run(work: Callable[[int], None], pieces: int) -> None:
     """``work(piece)`` for every piece from 0 on, on as many threads as may be used and there are pieces for."""
     helpers = min(get_num_threads(), pieces) - 1
-    job = _Job(work, pieces)
-    if helpers > 0:
-        _pool.offer(job, helpers)
+    job = _Job(work, pieces, helpers)
+    try:
+        if helpers > 0:
+            _pool.offer(job, helpers)
+    except BaseException as problem:
+        job.fail(problem)
     job.finish()

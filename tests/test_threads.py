@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+import threading
+import weakref
 
 import dense
 import numpy as np
 import pytest
 
 import numgumbel as ng
-from numgumbel import threads
+from numgumbel import ops, threads
 from numgumbel.backends import cpu
 from numgumbel.kernels.cpu.cells import TILE
 
@@ -28,6 +30,7 @@ def eager(monkeypatch):
     """Split the smallest call, so that small arrays meet every kind of piece."""
     monkeypatch.setattr(cpu, "WORTH_A_THREAD", 1)
     monkeypatch.setattr(cpu, "LEAST_PIECE", 1)
+    monkeypatch.setattr(ops, "_PLAIN", 0)
 
 
 def results(x, **given):
@@ -122,6 +125,51 @@ def test_a_problem_in_a_piece_reaches_the_caller():
     assert sorted(done) == list(range(50))
 
 
+def test_an_interrupt_waits_for_the_helpers():
+    """They write into the caller's arrays: nothing is raised before the last of them is out."""
+    ng.set_num_threads(2)
+    helping, go_on, log = threading.Event(), threading.Event(), []
+
+    def work(piece):
+        if threading.current_thread() is threading.main_thread():
+            helping.wait()
+            threading.Thread(target=go_on.set).start()
+            raise KeyboardInterrupt
+        helping.set()
+        go_on.wait()
+        log.append(piece)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(work, 50)
+    assert len(log) == 1
+
+
+def test_nothing_of_a_call_is_kept(eager):
+    """Neither by workers that wait, nor by a queue that they are too busy to look at, nor by what was raised."""
+    ng.set_num_threads(3)
+    kept = []
+
+    def call(fails=False):
+        x = np.zeros((64, 300), np.float32)
+        x[3] = np.nan if fails else 0
+        kept.append(weakref.ref(x))
+        index = ng.categorical(KEY, x, invalid="raise")
+        kept.append(weakref.ref(index))
+
+    go_on = threading.Event()
+    long_call = threading.Thread(target=threads.run, args=(lambda piece: go_on.wait(), 100))
+    long_call.start()
+    for _ in range(20):
+        call()
+    go_on.set()
+    long_call.join()
+    call()
+    with pytest.raises(ValueError, match="row 3"):
+        call(fails=True)
+    assert len(kept) == 43
+    assert all(reference() is None for reference in kept)
+
+
 def test_more_threads_than_the_system_has(monkeypatch):
     """Where no thread can be started the caller does it all."""
     monkeypatch.setattr(threads, "_pool", threads._Pool())
@@ -150,8 +198,10 @@ def test_limits():
 PRELUDE = """
 import os, sys, threading, atexit, multiprocessing
 import numpy as np, numgumbel as ng
+from numba.core.compiler_lock import global_compiler_lock
+from numgumbel import ops
 from numgumbel.backends import cpu
-cpu.WORTH_A_THREAD, cpu.LEAST_PIECE = 1, 1
+cpu.WORTH_A_THREAD, cpu.LEAST_PIECE, ops._PLAIN = 1, 1, 0
 ng.set_num_threads(3)
 key, x = ng.key(1), np.zeros((64, 300), np.float32)
 def draw(step=0):
@@ -190,6 +240,24 @@ if hasattr(os, "fork"):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 stop.set()
 [t.join() for t in others]
+""",
+    "fork while another thread compiles": """
+if hasattr(os, "fork"):
+    from numgumbel.kernels.cpu.inverse_cdf import inverse_cdf_rows
+    begun = threading.Event()
+    def compile_one():
+        with global_compiler_lock:
+            begun.set()
+            inverse_cdf_rows[x.dtype]
+    compiling = threading.Thread(target=compile_one)
+    compiling.start()
+    begun.wait()
+    child = os.fork()
+    if child == 0:
+        ng.categorical(key, x, method="inverse_cdf")
+        os._exit(0 if draw() == draw() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    compiling.join()
 """,
     "daemon thread at exit": """
 drawn = threading.Event()

@@ -23,15 +23,15 @@ def load_shared(typingctx, words):
 
 
 @intrinsic
-def store_shared(typingctx, words, value):
-    """words[0] = value, for another thread to see after everything written before. OUT int64[n]."""
+def add_shared(typingctx, words):
+    """words[0] += 1 in one step, for another thread to see after everything written before. INOUT int64[n]."""
 
     def codegen(context, builder, signature, arguments):
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        builder.store_atomic(arguments[1], array.data, "release", 8)
+        builder.atomic_rmw("add", array.data, ir.IntType(64)(1), "release")
         return context.get_dummy_value()
 
-    return types.none(words, types.int64), codegen
+    return types.none(words), codegen
 
 
 @intrinsic
@@ -52,8 +52,8 @@ def pause(typingctx):
 
 
 @row_kernel(lambda _: types.int64(sink(types.int64, 1), sink(types.int64, 1), types.int64, types.int64, types.int64))
-def wait_for_change(ended, words, seen, rounds, hold):
-    """Say that something has ended; then the value of words[0] once it is not `seen` any more, or after so many rounds.
+def wait_until(ended, words, wanted, rounds, hold):
+    """Say that something has ended; then look at words[0] until it is `wanted` or more, or so many rounds have gone by.
 
     Whoever is waited for, or waits, runs Python just before and after. So the end is announced from here, when the
     interpreter's lock has been given away, and a change is held back until whoever made it has had time to give it away too:
@@ -61,25 +61,31 @@ def wait_for_change(ended, words, seen, rounds, hold):
 
     Parameters
     ----------
-    ended : OUT int64[1]
-        Becomes 1.
+    ended : INOUT int64[1]
+        One is added.
     words : IN int64[1]
-        Written by another thread.
-    seen : int64
-        The value that is waited out.
+        Raised by another thread.
+    wanted : int64
+        The value that is waited for.
     rounds : int64
         How many times to look, at most.
     hold : int64
         Rounds to go on for after a change.
+
+    Returns
+    -------
+    int64
+        The last value seen.
     """
-    store_shared(ended, 1)
+    add_shared(ended)
     value = load_shared(words)
-    left = rounds
-    while value == seen and left > 0:
+    if value >= wanted:
+        return value
+    while value < wanted and rounds > 0:
         pause()
         value = load_shared(words)
-        left -= 1
-    if value != seen:
+        rounds -= 1
+    if value >= wanted:
         for _ in range(hold):
             pause()
     return value

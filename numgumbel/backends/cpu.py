@@ -314,7 +314,7 @@ def _address(
     else:
         flags |= HAS_STEPS
     if rows is None:
-        rows = np.full((1, 1), offset) if offset else _NO_ROWS
+        rows = np.full((1, 1), offset, np.int64) if offset else _NO_ROWS
     else:
         flags |= HAS_ROWS
     return (*request.words, request.step, steps, rows, cols), flags
