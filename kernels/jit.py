@@ -110,6 +110,11 @@ def loop(function):
     return _inner(function, _WideCompiler, nogil=True)
 
 
+def inlined_loop(function):
+    """Decorate a loop over a small tile, CPU only, that is always inlined, so that its constants are made once for many."""
+    return _inner(function, _WideCompiler, nogil=True, forceinline=True)
+
+
 def by_precision(f32, f64):
     """One name for two twins, for use inside CPU kernels: the first floating argument (scalar or array) decides."""
 

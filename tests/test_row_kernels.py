@@ -54,6 +54,12 @@ def test_scores_beyond_the_range_are_clamped(way, dtype):
     x[150:, 1::2] = -INF
     check(x, temperature=1e-3)
     check(x)
+    # A bound just above the smallest number, whose score is clamped to it, and an earlier one whose bound is -inf.
+    step = np.spacing(limit)
+    y = np.full((200, 300), -INF, dtype)
+    y[:, 0], y[:, 250] = -limit, -(70051 * step * 2**7 if dtype == np.float32 else limit / 300)
+    for temperature in (1 / 479, 1 / 300, 1 / 301):
+        check(y, temperature=temperature)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

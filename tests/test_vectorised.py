@@ -68,8 +68,8 @@ LOOPS = {
     "dot": (sums.add_dot, (0.0, F32, F32.copy(), F32[:32].copy()), "float32 multiply-adds"),
     "maximum float32": (cells.largest_of, (F32,), "float32 maxima"),
     "maximum float64": (cells.largest_of, (F64,), "float64 maxima"),
-    "bound float32": (bound.bound_tile, (F32, F32.copy(), HALVES, np.float32(1)), "float32 maxima"),
-    "bound float64": (bound.bound_tile, (F64, F64.copy(), HALVES, np.float64(1)), "float64 maxima"),
+    "bound float32": (bound.bound_piece, (F32, F32.copy(), HALVES, np.float32(1), 1024), "float32 maxima"),
+    "bound float64": (bound.bound_piece, (F64, F64.copy(), HALVES, np.float64(1), 1024), "float64 maxima"),
     "words of lanes": (lanes.fill_lane_words, (INTEGERS, ADDRESSES, 0, *ADDRESS[:2], LANES), "integer products"),
     "lanes float32": (
         lanes.compare_lanes,

@@ -14,7 +14,7 @@ from numpy import uint64
 from ..elementary import INF_F64, NAN_F64, fma
 from ..jit import loop, row_kernel, sink, stack_array
 from .bits import HALVES
-from .bound import below_range, exact_score, fill_bounds
+from .bound import PIECES, below_range, exact_score, fill_bounds, next_at_least
 from .cells import TILE, WANT_SCORE, first_at_least, largest_of, note_invalid, row_types, temperature_of, tile_of
 from .noise import column_id, row_address
 
@@ -37,7 +37,7 @@ def visit(at, best, best_index, x, inverse, address, cols, flags, outer, inner, 
 
 
 @loop
-def argmax_of_row(bound, buffer, pairs, coarse, address, temperature, cols, cells, mask, flags, outer, inner, begin, end):
+def argmax_of_row(bound, tops, buffer, pairs, coarse, address, temperature, cols, cells, mask, flags, outer, inner, begin, end):
     """(best score, its index or -1, whether an allowed cell is NaN) over columns begin .. end of one row.
 
     A tile whose largest bound is below the best score so far is passed over. Otherwise the category with the largest bound is
@@ -45,7 +45,7 @@ def argmax_of_row(bound, buffer, pairs, coarse, address, temperature, cols, cell
 
     Parameters
     ----------
-    bound, buffer : scratch real[TILE]
+    bound, tops, buffer : scratch real[TILE], [PIECES], [TILE]
     pairs, coarse : scratch uint64[HALVES], and a view of it as uint16
         Coarse half-words.
     address : tuple
@@ -78,25 +78,24 @@ def argmax_of_row(bound, buffer, pairs, coarse, address, temperature, cols, cell
             if fma(largest, inverse, real(REACH)) < best:
                 continue
         b = bound[:n]
-        largest, unordered = fill_bounds(b, x, pairs, coarse, address, inverse, cols, flags, outer, inner, start)
+        largest, unordered = fill_bounds(b, tops, x, pairs, coarse, address, inverse, cols, flags, outer, inner, start)
         if unordered:
             return best, -1, True
         peaked = largest + real(PEAKED) < best
         if largest < best:
             continue
-        if below_range(largest):
+        first = next_at_least(b, tops, largest, 0, n)
+        best, best_index = visit(first, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
+        if below_range(best):  # others may be clamped to the same score, with a bound of -inf
             for j in range(n):
                 if x[j] > real(-INF_F64):
                     best, best_index = visit(j, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
             continue
-        first = first_at_least(b, largest)
-        best, best_index = visit(first, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
         b[first] = real(-INF_F64)
-        at = first_at_least(b, best)
+        at = next_at_least(b, tops, best, 0, n)
         while at < n:
             best, best_index = visit(at, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
-            at += 1
-            at += first_at_least(b[at:], best)
+            at = next_at_least(b, tops, best, at + 1, n)
     return best, best_index, False
 
 
@@ -176,7 +175,7 @@ def argmax_rows(
     """
     count = cells.shape[1]
     buffer = stack_array(TILE, cells.dtype)
-    bound = stack_array(TILE, cells.dtype)
+    bound, tops = stack_array(TILE, cells.dtype), stack_array(PIECES, cells.dtype)
     pairs = stack_array(HALVES, uint64)
     coarse = pairs.view(np.uint16)
     bad = 0
@@ -186,7 +185,7 @@ def argmax_rows(
         address = row_address(k0, k1, step, steps, rows, flags, outer, inner, position)
         t = temperature_of(temperature, temperatures, flags, outer, inner)
         best, at, unordered = argmax_of_row(
-            bound, buffer, pairs, coarse, address, t, cols, cells, mask, flags, outer, inner, begin, end
+            bound, tops, buffer, pairs, coarse, address, t, cols, cells, mask, flags, outer, inner, begin, end
         )
         if at < 0:
             bad += note_invalid(invalid, position)

@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 from numpy import uint16, uint32, uint64
 
 from ..field import DOMAIN_COARSE, DOMAIN_TAIL_HIGH, DOMAIN_TAIL_LOW
-from ..jit import loop, scalar
+from ..jit import inlined_loop, loop, scalar
 from ..philox import LOW_HALF, PHILOX_M4x32_0, PHILOX_M4x32_1, philox_nine_rounds
 from .cells import TILE
 
@@ -57,7 +57,7 @@ def groups_of(n):
     return uint32((((n + 7) >> 3) + 7) & ~7)
 
 
-@loop
+@inlined_loop
 def fill_words(pairs, address, domain, start, groups):
     """The words of one domain for `groups` groups from that of column `start` on. OUT uint64[2 * groups]."""
     k0, k1, c3, r0, r1 = address

@@ -10,8 +10,8 @@ from numpy import uint64
 from ..elementary import INF_F64, NAN_F64
 from ..jit import loop, row_kernel, sink, stack_array
 from .bits import HALVES, TAILS, scratch_of
-from .bound import below_range, exact_score, fill_bounds
-from .cells import TILE, first_at_least, largest_of, note_invalid, row_types, temperature_of, tile_of
+from .bound import PIECES, below_range, exact_score, fill_bounds, next_at_least
+from .cells import TILE, largest_of, note_invalid, row_types, temperature_of, tile_of
 from .noise import column_id, row_address
 from .scores import fill_scores
 
@@ -105,7 +105,7 @@ def topk_rows(
     count, columns, k = cells.shape[1], cells.shape[2], index.shape[2]
     real = cells.dtype.type
     x_buffer = stack_array(TILE, cells.dtype)
-    s_buffer = stack_array(TILE, cells.dtype)
+    s_buffer, tops = stack_array(TILE, cells.dtype), stack_array(PIECES, cells.dtype)
     coarse, fine, tails = stack_array(HALVES, uint64), stack_array(HALVES, uint64), stack_array(TAILS, uint64)
     scratch = scratch_of(coarse, fine, tails)
     pairs, coarse = scratch[0], scratch[3]
@@ -122,19 +122,18 @@ def topk_rows(
             s = s_buffer[:n]
             x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
             if size > k and t != 0.0:
-                largest, nan = fill_bounds(s, x, pairs, coarse, address, inverse, cols, flags, outer, inner, start)
+                largest, nan = fill_bounds(s, tops, x, pairs, coarse, address, inverse, cols, flags, outer, inner, start)
                 unordered |= nan
                 if unordered or largest < heap_score[0]:
                     continue
                 if not below_range(largest):
-                    j = first_at_least(s, heap_score[0])
+                    j = next_at_least(s, tops, heap_score[0], 0, n)
                     while j < n:
                         exact = exact_score(x[j], inverse, address, column_id(cols, flags, outer, inner, start + j))
                         if exact > heap_score[0]:
                             heap_score[0], heap_index[0] = exact, start + j
                             sift_down(heap_score, heap_index, 0, size)
-                        j += 1
-                        j += first_at_least(s[j:], heap_score[0])
+                        j = next_at_least(s, tops, heap_score[0], j + 1, n)
                     continue
             fill_scores(s, x, scratch, address, t, cols, flags, outer, inner, start)
             largest, nan = largest_of(s)
