@@ -54,12 +54,14 @@ def test_scores_beyond_the_range_are_clamped(way, dtype):
     x[150:, 1::2] = -INF
     check(x, temperature=1e-3)
     check(x)
-    # A bound just above the smallest number, whose score is clamped to it, and an earlier one whose bound is -inf.
-    step = np.spacing(limit)
-    y = np.full((200, 300), -INF, dtype)
-    y[:, 0], y[:, 250] = -limit, -(70051 * step * 2**7 if dtype == np.float32 else limit / 300)
-    for temperature in (1 / 479, 1 / 300, 1 / 301):
-        check(y, temperature=temperature)
+    # A product half-way between the smallest number and its neighbour: its bound rounds to the neighbour, its score, where G is
+    # negative, to the smallest number; and an earlier one with that score has a bound of -inf.
+    factor, other, exponent = (479, 70051, 103) if dtype == np.float32 else (36217, 497401731493, 970)
+    y = np.full((400, 300), -INF, dtype)
+    y[:, 0], y[:, 250] = -limit, -np.ldexp(float(other), exponent)
+    wanted = dense.categorical(KEY, y, temperature=1 / factor)
+    assert 0 < (wanted == 0).sum() < 400
+    np.testing.assert_array_equal(ng.categorical(KEY, y[:, :256] if way == "side by side" else y, temperature=1 / factor), wanted)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
