@@ -65,7 +65,17 @@ def same(left, right):
 
 
 def run_categorical(x, **given):
-    same(ng.categorical(KEY, x, **given), check_categorical(x, **given))
+    same(ng.categorical(KEY, x, invalid="raise", **given), check_categorical(x, **given))
+
+
+def run_plain_categorical(x, **given):
+    """The short way, for calls that give no more than a step and a temperature."""
+    x = np.where(np.isnan(x), x.dtype.type(0), x)
+    for step, temperature in ((0, 1.0), (2**40 + 3, 0.3), (5, 0.0)):
+        wanted = check_categorical(x, step=step, temperature=temperature)
+        same(ng.categorical(KEY, x, step=step, temperature=temperature), wanted)
+        same(ng.categorical(KEY, x[0], step=step, temperature=temperature), wanted[0])
+        same(ng.categorical(KEY, x[None], step=step, temperature=temperature), wanted[None])
 
 
 def run_inverse_cdf(x, **given):
@@ -105,6 +115,7 @@ def run_noise(x, temperature=None, mask=None, **given):
 
 CASES = {
     ("categorical", "cpu"): run_categorical,
+    ("plain_categorical", "cpu"): run_plain_categorical,
     ("inverse_cdf", "cpu"): run_inverse_cdf,
     ("topk", "cpu"): run_topk,
     ("softmax", "cpu"): run_softmax,
@@ -154,6 +165,9 @@ def test_a_wrong_kernel_is_noticed(run, monkeypatch):
 
     def shifted(name):
         def driver(request, *rest):
+            if name == "plain_categorical":
+                cells, step, temperature = rest
+                return genuine[name](request, cells, step + 1, temperature)
             if request.steps is None and name != "softmax_vjp":
                 request.steps = np.where(np.arange(request.batch[0]) == 4, request.step + 1, request.step)
             elif name == "softmax_vjp":

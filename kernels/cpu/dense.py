@@ -7,7 +7,7 @@ from .noise import fill_noise
 from .scores import score
 
 # Columns of the longest row, in whole vectors; the crossover to longer ones is the driver's.
-WIDTH = 256
+WIDTH = 512
 
 
 @loop
