@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .dispatch import Family, family_of, host_view
+from .kernels.cpu.column_ids import survey_columns
 from .kernels.field import COLUMN_END
 from .keys import check_key
 
@@ -37,6 +38,7 @@ class Request:
     steps: np.ndarray | None  # int64[batch], in place of step
     rows: np.ndarray | None  # int64[batch]
     cols: np.ndarray | None  # int64, broadcastable to batch + (columns,)
+    first_col: int = 0  # without cols, the id of the first column; the others follow
     cells: np.ndarray | None = None  # logits or probabilities, batch + (columns,)
     is_probs: bool = False
     mask: np.ndarray | None = None  # uint8, broadcastable to batch + (columns,)
@@ -94,6 +96,7 @@ def sampling_request(
         raise ValueError(f"{name} has no categories: axis {axis} of shape {_moved_back(cells.shape, axis)} is empty")
     draws = draws_of(n)
     step, steps = step_of(step, batch, draws, family)
+    ids, first_col = columns_of(cols, batch, columns, axis, family)
     number, temperatures = temperature_of(temperature, temperature_name, batch, family)
     return Request(
         family=family,
@@ -106,7 +109,8 @@ def sampling_request(
         step=step,
         steps=steps,
         rows=row_array(rows, batch, family),
-        cols=column_array(cols, batch, columns, axis, family),
+        cols=ids,
+        first_col=first_col,
         cells=cells,
         is_probs=logits is None,
         mask=mask_array(mask, batch, columns, axis, family),
@@ -217,11 +221,15 @@ def row_array(rows: Any, batch: tuple[int, ...], family: Family) -> np.ndarray |
     return array
 
 
-def column_array(cols: Any, batch: tuple[int, ...], columns: int, axis: int, family: Family) -> np.ndarray | None:
-    """Column ids as int64, one a column or one a cell (categories last), or None."""
+def columns_of(cols: Any, batch: tuple[int, ...], columns: int, axis: int, family: Family) -> tuple[np.ndarray | None, int]:
+    """Column ids as int64, one a column or one a cell (categories last); or None and the first, where the others follow it."""
     if cols is None:
-        return None
-    array = _integer_array(cols, "cols", family)
+        return None, 0
+    array = np.asarray(cols) if isinstance(cols, (list, tuple, range)) else host_view(cols, "cols", family)
+    if array.size == 0 and isinstance(cols, (list, tuple)):
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"cols must be integers, got {array.dtype}")
     if array.ndim == len(batch) + 1 and array.ndim > 1:
         array = np.moveaxis(array, axis, -1)
     full = (*batch, columns)
@@ -230,9 +238,28 @@ def column_array(cols: Any, batch: tuple[int, ...], columns: int, axis: int, fam
             f"cols must hold one id a column, shape {(columns,)}, or one a cell, shape {_moved_back(full, axis)}, "
             f"got shape {np.shape(cols)}"
         )
-    if array.size and (array.min() < 0 or array.max() >= COLUMN_END):
-        raise ValueError(f"column ids must be from 0 to 2^35 - 17, got values from {array.min()} to {array.max()}")
-    return array
+    if not array.size:
+        return None, 0
+    if array.ndim > 1 or not array.dtype.isnative:
+        smallest, largest, runs_on = int(array.min()), int(array.max()), False
+    else:
+        smallest, largest, runs_on = _survey(array)
+    if smallest < 0 or largest >= COLUMN_END:
+        raise ValueError(f"column ids must be from 0 to 2^35 - 17, got values from {smallest} to {largest}")
+    return (None, smallest) if runs_on else (_integer_array(array, "cols", family), 0)
+
+
+def _survey(ids: np.ndarray) -> tuple[int, int, bool]:
+    """Smallest and largest of a vector of ids, and whether they run on: in parts, since other integers are copied."""
+    smallest, largest, runs_on, step = COLUMN_END, -1, True, 1 << 15
+    for start in range(0, len(ids), step):
+        part = ids[start : start + step]
+        if part.dtype == np.uint64 and part.max() >= 1 << 63:
+            return 0, int(part.max()), False
+        low, high, here = survey_columns[None](aligned(part.astype(np.int64, copy=False)))
+        runs_on = runs_on and here and (start == 0 or low == largest + 1)
+        smallest, largest = min(smallest, low), max(largest, high)
+    return smallest, largest, runs_on
 
 
 def mask_array(mask: Any, batch: tuple[int, ...], columns: int, axis: int, family: Family) -> np.ndarray | None:
@@ -266,14 +293,23 @@ def temperature_of(temperature: Any, name: str, batch: tuple[int, ...], family: 
     array = aligned(array.astype(np.float64, copy=False))
     if array.ndim and array.shape != batch:
         raise ValueError(f"{name} must be a scalar or one a row, shape {batch}, got shape {array.shape}")
-    good = (array == 0) | ((array >= SMALLEST_TEMPERATURE) & (array <= LARGEST_TEMPERATURE))
-    if not good.all():
-        if not array.ndim:
-            raise ValueError(f"{name} must be 0 or from 2^-64 to 2^64, got {float(array)}")
-        first = np.argwhere(~good)[0]
-        place = ", ".join(map(str, first))
-        raise ValueError(f"{name} must be 0 or from 2^-64 to 2^64, got {array[tuple(first)]} in row {place}")
+    if not array.ndim and not in_range(float(array)):
+        raise ValueError(f"{name} must be 0 or from 2^-64 to 2^64, got {float(array)}")
+    if array.size and not (array.min() >= SMALLEST_TEMPERATURE and array.max() <= LARGEST_TEMPERATURE):
+        _refuse_temperatures(array, name)
     return (1.0, array) if array.ndim else (float(array), None)
+
+
+def _refuse_temperatures(array: np.ndarray, name: str) -> None:
+    """ValueError that names the first one out of range, if there is any; looked for in parts, to need no memory."""
+    rows = array.reshape(-1) if array.flags.c_contiguous else array.flat
+    for start in range(0, array.size, 1 << 14):
+        part = rows[start : start + (1 << 14)]
+        bad = np.flatnonzero(~((part == 0) | ((part >= SMALLEST_TEMPERATURE) & (part <= LARGEST_TEMPERATURE))))
+        if len(bad):
+            first = np.unravel_index(start + bad[0], array.shape)
+            place = ", ".join(map(str, first))
+            raise ValueError(f"{name} must be 0 or from 2^-64 to 2^64, got {array[first]} in row {place}")
 
 
 def in_range(temperature: float) -> bool:

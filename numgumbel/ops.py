@@ -491,6 +491,7 @@ def gumbel(
     if columns > COLUMN_END:
         raise ValueError(f"the field has 2^35 - 16 columns, got {columns}")
     number, steps = check.step_of(step, batch, draws, family)
+    ids, first_col = check.columns_of(cols, batch, columns, len(batch), family)
     request = Request(
         family=family,
         words=words,
@@ -502,7 +503,8 @@ def gumbel(
         step=number,
         steps=steps,
         rows=check.row_array(rows, batch, family),
-        cols=check.column_array(cols, batch, columns, len(batch), family),
+        cols=ids,
+        first_col=first_col,
     )
     values = check.output(out, "out", (*request.leading, *full), (dtype,), family, (request.rows, request.cols, request.steps))
     operation("noise", family.backend)(request, loc, scale, values)

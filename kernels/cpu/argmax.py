@@ -9,13 +9,13 @@ about 2 + ln(n) scores exactly.
 
 import numpy as np
 from numba import types
-from numpy import uint64
+from numpy import int32, uint64
 
 from ..elementary import INF_F64, NAN_F64, fma
 from ..jit import loop, row_kernel, sink, stack_array
 from .bits import HALVES
 from .bound import PIECES, below_range, exact_score, fill_bounds, next_at_least
-from .cells import TILE, WANT_SCORE, first_at_least, largest_of, note_invalid, row_types, temperature_of, tile_of
+from .cells import NARROW, TILE, WANT_SCORE, first_at_least, largest_of, note_invalid, row_types, temperature_of, tile_of
 from .noise import column_id, row_address
 
 # The largest G is 65 ln 2 = 45.05: no category of a tile wins whose largest logit / T is further than this below the best.
@@ -107,6 +107,7 @@ def argmax_of_row(bound, tops, buffer, pairs, coarse, address, temperature, cols
         types.int64,
         types.int64,
         sink(types.int64, 2),
+        sink(types.int32, 2),
         sink(real, 2),
         sink(types.int64, 1),
     )
@@ -128,6 +129,7 @@ def argmax_rows(
     begin,
     end,
     index,
+    narrow,
     score,
     invalid,
 ):
@@ -142,7 +144,7 @@ def argmax_rows(
     step : int64
         Draw counter.
     steps : IN int64[outer, inner]
-        Draw counter of each row, under `HAS_STEPS`.
+        Under `HAS_STEPS`, what is to be added to it for each row.
     rows : IN int64[outer, inner]
         Row ids under `HAS_ROWS`; otherwise its first element is the id of the first row, and the others follow.
     cols : IN int64[outer, inner, K]
@@ -161,8 +163,8 @@ def argmax_rows(
         Rows to do, as positions in C order of (outer, inner).
     begin, end : int64
         Columns to look at, begin a multiple of TILE.
-    index : OUT int64[outer, inner]
-        Position along the row, or -1.
+    index, narrow : OUT int64[outer, inner], int32[outer, inner]
+        Position along the row, or -1: in one of them, `narrow` under `NARROW`.
     score : OUT real[outer, inner]
         The largest score, under `WANT_SCORE`: NaN where a NaN was met, -inf where nothing is allowed.
     invalid : INOUT int64[1 + n]
@@ -189,7 +191,10 @@ def argmax_rows(
         )
         if at < 0:
             bad += note_invalid(invalid, position)
-        index[outer, inner] = at
+        if flags & NARROW:
+            narrow[outer, inner] = int32(at)
+        else:
+            index[outer, inner] = at
         if flags & WANT_SCORE:
             score[outer, inner] = cells.dtype.type(NAN_F64) if unordered else best
     return bad

@@ -18,8 +18,9 @@ HAS_COLS = 2  # `cols` holds column ids; otherwise they run on from its first el
 HAS_MASK = 4  # `mask` is nonzero where a category is allowed
 IS_PROBS = 8  # cells are probabilities
 WANT_SCORE = 16  # the score of what was chosen is wanted too
-HAS_STEPS = 32  # `steps` holds the step of each row; otherwise `step` is that of all
+HAS_STEPS = 32  # `steps` holds a step for each row, to which `step` is added; otherwise `step` is that of all
 HAS_TEMPERATURES = 64  # `temperatures` holds that of each row; otherwise `temperature` is that of all
+NARROW = 128  # indices go to `narrow`, int32, and not to `index`
 
 log = by_precision(log_f32, log_f64)
 
@@ -44,7 +45,7 @@ def row_of(rows, flags, outer, inner, position):
 @scalar
 def step_of(step, steps, flags, outer, inner):
     """The step of one row."""
-    return steps[outer, inner] if flags & HAS_STEPS else step
+    return steps[outer, inner] + step if flags & HAS_STEPS else step
 
 
 @scalar

@@ -6,12 +6,12 @@ sum, and the chosen index is the same on every backend: the smallest i with w_0 
 
 import numpy as np
 from numba import types
-from numpy import float64, int64, uint64
+from numpy import float64, int32, int64, uint64
 
 from ..elementary import INF_F64, exp_f64, mulhi64
 from ..field import uniform_bits_at
 from ..jit import loop, row_kernel, sink, stack_array
-from .cells import TILE, first_at_least, largest_of, note_invalid, row_of, row_types, step_of, temperature_of, tile_of
+from .cells import NARROW, TILE, first_at_least, largest_of, note_invalid, row_of, row_types, step_of, temperature_of, tile_of
 
 
 @loop
@@ -34,9 +34,13 @@ def weigh_tile(w, x, largest, inverse, scale):
     return total
 
 
-@row_kernel(lambda real: types.void(*row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int64, 1)))
+@row_kernel(
+    lambda real: types.void(
+        *row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int32, 2), sink(types.int64, 1)
+    )
+)
 def inverse_cdf_rows(
-    k0, k1, step, steps, rows, cols, cells, mask, flags, temperature, temperatures, first, last, index, invalid
+    k0, k1, step, steps, rows, cols, cells, mask, flags, temperature, temperatures, first, last, index, narrow, invalid
 ):
     """index = smallest i whose cumulative weight exceeds u * total, over rows first .. last.
 
@@ -70,9 +74,9 @@ def inverse_cdf_rows(
                 greedy = start + first_at_least(x, here)
         if unordered or greedy < 0:
             note_invalid(invalid, position)
-            index[outer, inner] = -1
+            chosen = -1
         elif t == 0.0 or largest == INF_F64:
-            index[outer, inner] = greedy
+            chosen = greedy
         else:
             total = uint64(0)
             for start in range(0, columns, TILE):
@@ -96,4 +100,8 @@ def inverse_cdf_rows(
                 else:
                     below += weight
                     start += n
-            index[outer, inner] = found
+            chosen = found
+        if flags & NARROW:
+            narrow[outer, inner] = int32(chosen)
+        else:
+            index[outer, inner] = chosen

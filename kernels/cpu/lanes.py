@@ -20,6 +20,7 @@ from .cells import (
     HAS_STEPS,
     HAS_TEMPERATURES,
     IS_PROBS,
+    NARROW,
     log,
     note_invalid,
     row_types,
@@ -148,7 +149,7 @@ def start_lanes(reals, addresses, step, steps, rows, flags, temperature, tempera
                 addresses[ROW_LOW + r] = uint64(rows[outer, inner]) & LOW_HALF
                 addresses[ROW_HIGH + r] = uint64(rows[outer, inner]) >> uint64(32)
             if flags & HAS_STEPS:
-                addresses[COUNTER + r] = uint64(counter_of_step(steps[outer, inner], DOMAIN_COARSE))
+                addresses[COUNTER + r] = uint64(counter_of_step(steps[outer, inner] + step, DOMAIN_COARSE))
             if flags & HAS_TEMPERATURES:
                 reals[INVERSE + r] = real(1.0 / temperatures[outer, inner])
             inner += 1
@@ -174,32 +175,32 @@ def load_lanes(reals, cells, mask, flags, start, n, begin, width, lanes):
     if width & 1:  # columns come in pairs
         reals[LOGITS + width * LANES : LOGITS + (width + 1) * LANES] = reals.dtype.type(-INF_F64)
     if flags & IS_PROBS:
-        x = reals[LOGITS:]
+        weights = reals[LOGITS:]
         for i in range(width * LANES):
-            x[i] = log(x[i])
+            weights[i] = log(weights[i])
     if flags & HAS_MASK:
         outer = start // count
         inner = start - outer * count
         for r in range(n):
             allowed = mask[outer, inner, begin : begin + width]
             for h in range(width):
-                if allowed[h] == 0:
-                    reals[LOGITS + h * LANES + r] = reals.dtype.type(-INF_F64)
+                x = reals[LOGITS + h * LANES + r]  # no branch: a mask is anything but regular
+                reals[LOGITS + h * LANES + r] = x if allowed[h] != 0 else reals.dtype.type(-INF_F64)
             inner += 1
             if inner == count:
                 outer, inner = outer + 1, 0
 
 
 @loop
-def steps_alike(steps, flags, start, n, count):
+def steps_alike(step, steps, flags, start, n, count):
     """How many of n rows from `start` on have steps with the same part above 2^30, which is folded into the key."""
     if flags & HAS_STEPS == 0:
         return n
     outer = start // count
     inner = start - outer * count
-    high = steps[outer, inner] >> STEP_BITS
+    high = (steps[outer, inner] + step) >> STEP_BITS
     for r in range(n):
-        if steps[outer, inner] >> STEP_BITS != high:
+        if (steps[outer, inner] + step) >> STEP_BITS != high:
             return r
         inner += 1
         if inner == count:
@@ -207,9 +208,13 @@ def steps_alike(steps, flags, start, n, count):
     return n
 
 
-@row_kernel(lambda real: types.int64(*row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int64, 1)))
+@row_kernel(
+    lambda real: types.int64(
+        *row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int32, 2), sink(types.int64, 1)
+    )
+)
 def argmax_short_rows(
-    k0, k1, step, steps, rows, cols, cells, mask, flags, temperature, temperatures, first, last, index, invalid
+    k0, k1, step, steps, rows, cols, cells, mask, flags, temperature, temperatures, first, last, index, narrow, invalid
 ):
     """index = argmax(logits / T + G) over rows first .. last, for rows of up to `WIDTH` columns that are named by position.
 
@@ -228,7 +233,7 @@ def argmax_short_rows(
     scratch = scratch_of(coarse, fine, tails)
     bad, start = 0, first
     while start < last:
-        n = steps_alike(steps, flags, start, min(LANES, last - start), count)
+        n = steps_alike(step, steps, flags, start, min(LANES, last - start), count)
         outer = start // count
         inner = start - outer * count
         undecided = n
@@ -262,7 +267,11 @@ def argmax_short_rows(
                         )
                         if chosen[r] < 0:
                             bad += note_invalid(invalid, start + r)
-            store_tile(index[outer, inner : inner + m], chosen[done : done + m])
+            if flags & NARROW:
+                for r in range(m):
+                    narrow[outer, inner + r] = int32(chosen[done + r])
+            else:
+                store_tile(index[outer, inner : inner + m], chosen[done : done + m])
             outer, inner, done = outer + 1, 0, done + m
         start += n
     return bad

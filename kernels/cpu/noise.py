@@ -173,7 +173,7 @@ def noise_rows(k0, k1, step, steps, rows, cols, flags, loc, scale, first, last, 
     step : int64
         Draw counter.
     steps : IN int64[outer, inner]
-        Draw counter of each row, under `HAS_STEPS`.
+        Under `HAS_STEPS`, what is to be added to it for each row.
     rows : IN int64[outer, inner]
         Row ids under `HAS_ROWS`; otherwise its first element is the id of the first row, and the others follow.
     cols : IN int64[outer, inner, K]

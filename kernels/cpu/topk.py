@@ -5,13 +5,13 @@ them", ICML 2019, arXiv:1903.06059, for the threshold (the k+1-th score).
 """
 
 from numba import types
-from numpy import uint64
+from numpy import int32, uint64
 
 from ..elementary import INF_F64, NAN_F64
 from ..jit import loop, row_kernel, sink, stack_array
 from .bits import HALVES, TAILS, scratch_of
 from .bound import PIECES, below_range, exact_score, fill_bounds, next_at_least
-from .cells import TILE, largest_of, note_invalid, row_types, temperature_of, tile_of
+from .cells import NARROW, TILE, largest_of, note_invalid, row_types, temperature_of, tile_of
 from .noise import column_id, row_address
 from .scores import fill_scores
 
@@ -57,6 +57,7 @@ def sift_up(scores, indices, at):
         types.int64,
         types.int64,
         sink(types.int64, 3),
+        sink(types.int32, 3),
         sink(real, 3),
         sink(real, 2),
         sink(real, 1),
@@ -79,6 +80,7 @@ def topk_rows(
     first,
     last,
     index,
+    narrow,
     score,
     threshold,
     heap_score,
@@ -94,15 +96,15 @@ def topk_rows(
     ----------
     k0, k1, step, steps, rows, cols, cells, mask, flags, temperature, temperatures, first, last, invalid
         As in `argmax_rows`.
-    index : OUT int64[outer, inner, k]
-        Positions along the row, best first; -1 where fewer than k are allowed.
+    index, narrow : OUT int64[outer, inner, k], int32[outer, inner, k]
+        Positions along the row, best first; -1 where fewer than k are allowed. In one of them, as in `argmax_rows`.
     score : OUT real[outer, inner, k]
         Their scores; -inf behind the allowed ones, NaN in an invalid row.
     threshold : OUT real[outer, inner]
         The k+1-th score; -inf where there is none, NaN in an invalid row.
     heap_score, heap_index : scratch real[k + 1], int64[k + 1]
     """
-    count, columns, k = cells.shape[1], cells.shape[2], index.shape[2]
+    count, columns, k = cells.shape[1], cells.shape[2], score.shape[2]
     real = cells.dtype.type
     x_buffer = stack_array(TILE, cells.dtype)
     s_buffer, tops = stack_array(TILE, cells.dtype), stack_array(PIECES, cells.dtype)
@@ -151,7 +153,11 @@ def topk_rows(
                     sift_down(heap_score, heap_index, 0, size)
         if unordered or size == 0:
             note_invalid(invalid, position)
-            index[outer, inner, :] = -1
+            for place in range(k):
+                if flags & NARROW:
+                    narrow[outer, inner, place] = int32(-1)
+                else:
+                    index[outer, inner, place] = -1
             score[outer, inner, :] = real(NAN_F64)
             threshold[outer, inner] = real(NAN_F64)
             continue
@@ -162,6 +168,10 @@ def topk_rows(
             heap_index[0], heap_index[size] = heap_index[size], heap_index[0]
             sift_down(heap_score, heap_index, 0, size)
         for place in range(k):
-            index[outer, inner, place] = heap_index[place] if place < found else -1
+            chosen = heap_index[place] if place < found else -1
+            if flags & NARROW:
+                narrow[outer, inner, place] = int32(chosen)
+            else:
+                index[outer, inner, place] = chosen
             score[outer, inner, place] = heap_score[place] if place < found else real(-INF_F64)
         threshold[outer, inner] = heap_score[k] if found > k else real(-INF_F64)

@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..arguments import Request
 from ..kernels.cpu.argmax import argmax_rows
-from ..kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, HAS_STEPS, HAS_TEMPERATURES, IS_PROBS, TILE, WANT_SCORE
+from ..kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, HAS_STEPS, HAS_TEMPERATURES, IS_PROBS, NARROW, TILE, WANT_SCORE
 from ..kernels.cpu.inverse_cdf import inverse_cdf_rows
 from ..kernels.cpu.lanes import argmax_short_rows
 from ..kernels.cpu.noise import noise_rows
@@ -30,8 +30,9 @@ from ..threads import get_num_threads, run
 # How many invalid rows a message can name.
 NAMED_ROWS = 5
 
-# Up to this many rows, several draws are one kernel call: a call costs some 15 us, as much as hundreds of small rows.
-ROWS_OF_ONE_ROUND = 1 << 14
+# Up to this many rows, several draws are one kernel call: a call costs some 10 us, as much as thousands of small rows. Their
+# steps take 8 bytes a row.
+ROWS_OF_ONE_ROUND = 1 << 16
 
 # Rows of up to this many categories are sampled side by side, longer ones by bound. Both take 0.35 us a row there in float32,
 # 0.42 in float64 (400 rows).
@@ -57,33 +58,19 @@ _NO_TEMPERATURES = np.zeros((1, 1))
 _NO_COLS = np.zeros((1, 1, 1), np.int64)
 _NO_MASK = np.zeros((1, 1, 1), np.uint8)
 _UNREAD = np.zeros(1, np.int64)  # for invalid rows, where the kernel's count is enough
-_INT64 = np.dtype(np.int64)
+INT64, INT32 = np.dtype(np.int64), np.dtype(np.int32)
+_NO_INDEX = {dtype: (np.zeros((1, 1), dtype), np.zeros((1, 1, 1), dtype)) for dtype in (INT64, INT32)}
 _NO_SCORE = {np.dtype(real): np.zeros((1, 1), real) for real in (np.float32, np.float64)}
 
 
 def categorical(request: Request, index: np.ndarray) -> np.ndarray:
     """Gumbel-max. `index` OUT int64 or int32, leading + batch. Returns count and first positions of invalid rows."""
-    if request.columns <= SHORT[request.dtype] and request.cols is None:
-        return _sample(request, argmax_short_rows, (_Index(index, 0),))
+    if request.columns <= SHORT[request.dtype] and request.cols is None and not request.first_col:
+        return _sample(request, argmax_short_rows, (_Values(index, 0),))
     pieces = _column_pieces(request)
     if pieces <= 1:
-        return _sample(request, argmax_rows, (_Index(index, 0),), (0, request.columns), (_NO_SCORE[request.dtype],))
-    tiles = -(-request.columns // TILE)
-    bounds = [min(tiles * p // pieces * TILE, request.columns) for p in range(pieces + 1)]
-    indices = np.empty((pieces, *index.shape), np.int64)
-    scores = np.empty((pieces, *index.shape), request.dtype)
-
-    def work(piece: int) -> None:
-        outputs = _Index(indices[piece], 0), _Values(scores[piece], 0)
-        _sample(request, argmax_rows, outputs, (bounds[piece], bounds[piece + 1]), given=WANT_SCORE, threads=1)
-
-    run(work, pieces)
-    # A NaN anywhere is the largest for argmax, and has index -1; the first of equal scores has the lowest columns.
-    best = scores.argmax(0)
-    index[...] = np.take_along_axis(indices, best[None], 0)[0]
-    invalid = np.flatnonzero((index if request.draws is None else index[0]) < 0) if index.size else np.empty(0, np.int64)
-    named = invalid[:NAMED_ROWS]
-    return np.concatenate(([len(invalid)], named, np.zeros(NAMED_ROWS - len(named), np.int64)))
+        return _sample(request, argmax_rows, (_Values(index, 0),), (0, request.columns), (_NO_SCORE[request.dtype],))
+    return _share_columns(request, index, pieces)
 
 
 def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float) -> np.ndarray | None:
@@ -92,7 +79,7 @@ def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float
     One kernel call without a `Request`: the general way takes 10 us to lay out all that may be given.
     """
     axes, dtype = cells.ndim, cells.dtype
-    index = np.empty(cells.shape[:-1], _INT64)
+    index = np.empty(cells.shape[:-1], INT64)
     if axes == 2:
         block, target = cells[None], index[None]
     elif axes == 3:
@@ -103,19 +90,20 @@ def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float
     # Spelt out twice: tuples joined for a common part cost 0.2 us.
     if columns <= SHORT[dtype]:
         bad = argmax_short_rows[dtype](
-            k0, k1, step, _NO_STEPS, _NO_ROWS, _NO_COLS, block, _NO_MASK, 0, t, _NO_TEMPERATURES, 0, rows, target, _UNREAD
-        )
+            k0, k1, step, _NO_STEPS, _NO_ROWS, _NO_COLS, block, _NO_MASK, 0, t, _NO_TEMPERATURES, 0, rows,
+            target, _NO_INDEX[INT32][0], _UNREAD,
+        )  # fmt: skip
     else:
         bad = argmax_rows[dtype](
             k0, k1, step, _NO_STEPS, _NO_ROWS, _NO_COLS, block, _NO_MASK, 0, t, _NO_TEMPERATURES, 0, rows,
-            0, columns, target, _NO_SCORE[dtype], _UNREAD,
+            0, columns, target, _NO_INDEX[INT32][0], _NO_SCORE[dtype], _UNREAD,
         )  # fmt: skip
     return None if bad else index
 
 
 def inverse_cdf(request: Request, index: np.ndarray) -> np.ndarray:
     """Inverse CDF; as `categorical`."""
-    return _sample(request, inverse_cdf_rows, (_Index(index, 0),))
+    return _sample(request, inverse_cdf_rows, (_Values(index, 0),))
 
 
 def softmax(request: Request, hard: bool, sample: np.ndarray) -> np.ndarray:
@@ -130,18 +118,17 @@ def topk(request: Request, index: np.ndarray, score: np.ndarray, threshold: np.n
     def heap() -> tuple[np.ndarray, ...]:
         return np.empty(places, request.dtype), np.empty(places, np.int64)
 
-    return _sample(request, topk_rows, (_Index(index, 1), _Values(score, 1), _Values(threshold, 0)), scratch=heap)
+    return _sample(request, topk_rows, (_Values(index, 1), _Values(score, 1), _Values(threshold, 0)), scratch=heap)
 
 
 def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
     """The field. `out` OUT real, leading + batch + (columns,)."""
     kernel = noise_rows[request.dtype]
-    request, only, given = _columns(request)
     for part, (target,) in _rounds(request, (out,)):
         operands = (part.steps, part.rows, part.cols, target)
         for offset, shape, (steps, rows, cols, values) in _as_pairs(part.batch, operands, (0, 0, 1, 1)):
-            address, flags = _address(part, offset, steps, rows, only if cols is None else cols)
-            common = (*address, flags | given, loc, scale)
+            address, flags = _address(part, offset, steps, rows, cols)
+            common = (*address, flags, loc, scale)
 
             def call(first: int, last: int, _: np.ndarray, common: Any = common, values: Any = values) -> None:
                 kernel(*common, first, last, values)
@@ -179,24 +166,8 @@ class _Values:
     """An output array and the number of its axes behind the batch."""
 
     def __init__(self, array: np.ndarray, trailing: int) -> None:
-        self.array = self.written = array
+        self.array = array
         self.trailing = trailing
-
-    def finish(self) -> None:
-        """Nothing to do: kernels wrote into the caller's array."""
-
-
-class _Index(_Values):
-    """An index output; kernels write int64, a narrower `out` is filled from it."""
-
-    def __init__(self, array: np.ndarray, trailing: int) -> None:
-        super().__init__(array, trailing)
-        if array.dtype != np.int64:
-            self.written = np.empty(array.shape, np.int64)
-
-    def finish(self) -> None:
-        if self.written is not self.array:
-            self.array[...] = self.written
 
 
 def _sample(
@@ -205,38 +176,80 @@ def _sample(
     outputs: tuple[_Values, ...],
     extra: tuple[int, ...] = (),
     unused: tuple[np.ndarray, ...] = (),
-    given: int = 0,
-    threads: int | None = None,
     scratch: Callable[[], tuple[np.ndarray, ...]] = tuple,
 ) -> np.ndarray:
     """Run a sampling kernel for every draw and every block of rows; count and first positions of invalid rows."""
-    compiled = kernel[request.dtype]
-    request, only, has_cols = _columns(request)
-    given |= has_cols
-    given |= IS_PROBS if request.is_probs else 0
-    given |= HAS_MASK if request.mask is not None else 0
-    given |= HAS_TEMPERATURES if request.temperatures is not None else 0
-    trailing = (0, 0, 0, 1, 1, 1, *(output.trailing for output in outputs))
+    compiled, cost = kernel[request.dtype], COST[kernel] * request.dtype.itemsize / 4 * request.columns
     invalid = np.zeros(1 + NAMED_ROWS, np.int64)
-    for part, targets in _rounds(request, tuple(output.written for output in outputs)):
-        inputs = (part.steps, part.temperatures, part.rows, part.cols, part.mask, part.cells)
-        for offset, shape, views in _as_pairs(part.batch, (*inputs, *targets), trailing):
-            steps, temperatures, rows, cols, mask, cells, *results = views
-            address, flags = _address(part, offset, steps, rows, only if cols is None else cols)
-            temperatures = _NO_TEMPERATURES if temperatures is None else temperatures
-            mask = _NO_MASK if mask is None else mask
-            common = (*address, cells, mask, flags | given, part.temperature, temperatures)
-            behind = (*extra, *results, *unused)
+    for rows, offset, common, results in _layouts(request, outputs):
 
-            def call(first: int, last: int, block: np.ndarray, common: Any = common, behind: Any = behind) -> None:
-                compiled(*common, first, last, *behind, *scratch(), block)
+        def call(first: int, last: int, block: np.ndarray, common: Any = common, results: Any = results) -> None:
+            compiled(*common, first, last, *extra, *results, *unused, *scratch(), block)
 
-            _gather(invalid, _over_rows(call, math.prod(shape), COST[kernel] * cells.nbytes / 4, threads), offset)
-    for output in outputs:
-        output.finish()
+        _gather(invalid, _over_rows(call, rows, cost * rows), offset)
     # Which rows are invalid does not depend on the draw, and those of the first draw were met first.
     invalid[0] //= max(request.draws or 1, 1)
     return invalid
+
+
+def _share_columns(request: Request, index: np.ndarray, pieces: int) -> np.ndarray:
+    """`categorical` of few long rows: parts of the columns on several threads, then the best of the parts."""
+    compiled = argmax_rows[request.dtype]
+    tiles = -(-request.columns // TILE)
+    ends = [min(tiles * p // pieces * TILE, request.columns) for p in range(pieces + 1)]
+    invalid, unread = np.zeros(1 + NAMED_ROWS, np.int64), np.zeros((pieces, 1), np.int64)
+    for rows, offset, common, (target, narrow) in _layouts(request, (_Values(index, 0),)):
+        address, cells, mask, flags, *temperatures = common[:6], *common[6:]
+        shape = (pieces, *cells.shape[:2])
+        indices, scores = np.empty(shape, np.int64), np.empty(shape, request.dtype)
+        shared = (*address, cells, mask, flags & ~NARROW | WANT_SCORE, *temperatures)
+
+        def work(
+            p: int, shared: Any = shared, rows: int = rows, indices: np.ndarray = indices, scores: np.ndarray = scores
+        ) -> None:
+            compiled(*shared, 0, rows, ends[p], ends[p + 1], indices[p], _NO_INDEX[INT32][0], scores[p], unread[p])
+
+        run(work, pieces)
+        # A NaN anywhere is the largest for argmax, and has index -1; the first of equal scores has the lowest columns.
+        best = np.take_along_axis(indices, scores.argmax(0)[None], 0)[0]
+        (narrow if flags & NARROW else target)[...] = best
+        bad = np.flatnonzero(best < 0)
+        named = bad[:NAMED_ROWS]
+        _gather(invalid, np.array([len(bad), *named]), offset)
+    invalid[0] //= max(request.draws or 1, 1)
+    return invalid
+
+
+def _layouts(
+    request: Request, outputs: tuple[_Values, ...]
+) -> Iterator[tuple[int, int, tuple[Any, ...], tuple[np.ndarray, ...]]]:
+    """For every draw and block of rows: how many rows, position of the first, arguments that sampling kernels share, outputs.
+
+    An index comes as two, for int64 and int32, one of which is not written to.
+    """
+    given = (IS_PROBS if request.is_probs else 0) | (HAS_MASK if request.mask is not None else 0)
+    given |= HAS_TEMPERATURES if request.temperatures is not None else 0
+    given |= NARROW if any(output.array.dtype == INT32 for output in outputs) else 0
+    trailing = (0, 0, 0, 1, 1, 1, *(output.trailing for output in outputs))
+    for part, targets in _rounds(request, tuple(output.array for output in outputs)):
+        inputs = (part.steps, part.temperatures, part.rows, part.cols, part.mask, part.cells)
+        for offset, shape, views in _as_pairs(part.batch, (*inputs, *targets), trailing):
+            steps, temperatures, rows, cols, mask, cells, *results = views
+            address, flags = _address(part, offset, steps, rows, cols)
+            temperatures = _NO_TEMPERATURES if temperatures is None else temperatures
+            mask = _NO_MASK if mask is None else mask
+            common = (*address, cells, mask, flags | given, part.temperature, temperatures)
+            both = [both for result, output in zip(results, outputs, strict=True) for both in _both(result, output.trailing)]
+            yield shape[0] * shape[1], offset, common, tuple(both)
+
+
+def _both(result: np.ndarray, trailing: int) -> tuple[np.ndarray, ...]:
+    """An index as kernels take it, for int64 and int32; any other result as it is."""
+    if result.dtype == INT64:
+        return result, _NO_INDEX[INT32][trailing]
+    if result.dtype == INT32:
+        return _NO_INDEX[INT64][trailing], result
+    return (result,)
 
 
 def _over_rows(call: Callable[[int, int, np.ndarray], None], rows: int, cost: float, threads: int | None = None) -> np.ndarray:
@@ -265,33 +278,25 @@ def _column_pieces(request: Request) -> int:
     return min(8 * threads, int(cost) // LEAST_PIECE, request.columns // TILE)
 
 
-def _columns(request: Request) -> tuple[Request, np.ndarray, int]:
-    """Column ids as kernels take them: the request, the first id where they run on from it, and the flag of any others."""
-    cols = request.cols
-    if cols is None:
-        return request, _NO_COLS, 0
-    if cols.ndim == 1 and bool((cols[1:] - cols[:-1] == 1).all()):
-        return replace(request, cols=None), cols[:1].reshape(1, 1, 1), 0
-    return request, _NO_COLS, HAS_COLS
-
-
 def _rounds(request: Request, outputs: tuple[np.ndarray, ...]) -> Iterator[tuple[Request, tuple[np.ndarray, ...]]]:
     """The request as one or several without `draws`: draws of a small batch become rows, larger batches come draw by draw."""
     if request.draws is None:
         yield request, outputs
-    elif math.prod(request.batch) > ROWS_OF_ONE_ROUND:
+        return
+    size = math.prod(request.batch)
+    if size > ROWS_OF_ONE_ROUND:
         for draw in range(request.draws):
-            steps = None if request.steps is None else request.steps + draw
-            part = replace(request, step=request.step + draw, steps=steps, draws=None)
-            yield part, tuple(output[draw] for output in outputs)
-    else:
-        batch = (request.draws, *request.batch)
-        count = np.arange(request.draws, dtype=np.int64).reshape(-1, *(1 for _ in request.batch))
-        rows = request.rows
-        if rows is None:
-            rows = np.arange(math.prod(request.batch), dtype=np.int64).reshape(request.batch)
-        steps = np.broadcast_to((request.step if request.steps is None else request.steps) + count, batch)
-        yield replace(request, batch=batch, draws=None, steps=steps, rows=np.broadcast_to(rows, batch)), outputs
+            yield replace(request, step=request.step + draw, draws=None), tuple(output[draw] for output in outputs)
+        return
+    rows = np.arange(size, dtype=np.int64).reshape(request.batch) if request.rows is None else request.rows
+    many = max(ROWS_OF_ONE_ROUND // max(size, 1), 1)
+    for first in range(0, request.draws, many):
+        count = min(many, request.draws - first)
+        batch = (count, *request.batch)
+        steps = np.arange(first, first + count, dtype=np.int64).reshape(-1, *(1 for _ in request.batch))
+        steps = np.broadcast_to(steps, batch) if request.steps is None else steps + request.steps
+        part = replace(request, batch=batch, draws=None, steps=steps, rows=np.broadcast_to(rows, batch))
+        yield part, tuple(output[first : first + count] for output in outputs)
 
 
 def _gather(total: np.ndarray, block: np.ndarray, offset: int) -> None:
@@ -306,7 +311,7 @@ def _gather(total: np.ndarray, block: np.ndarray, offset: int) -> None:
 
 
 def _address(
-    request: Request, offset: int, steps: np.ndarray | None, rows: np.ndarray | None, cols: np.ndarray
+    request: Request, offset: int, steps: np.ndarray | None, rows: np.ndarray | None, cols: np.ndarray | None
 ) -> tuple[tuple[Any, ...], int]:
     """What a kernel takes of an address, and the flags of what is given; rows are the caller's, or run on from `offset`."""
     flags = 0
@@ -315,9 +320,13 @@ def _address(
     else:
         flags |= HAS_STEPS
     if rows is None:
-        rows = np.full((1, 1), offset, np.int64) if offset else _NO_ROWS
+        rows = np.full((1, 1), offset, INT64) if offset else _NO_ROWS
     else:
         flags |= HAS_ROWS
+    if cols is None:
+        cols = np.full((1, 1, 1), request.first_col, INT64) if request.first_col else _NO_COLS
+    else:
+        flags |= HAS_COLS
     return (*request.words, request.step, steps, rows, cols), flags
 
 
