@@ -200,34 +200,35 @@ def sink(element, ndim):
     return types.Array(element, ndim, "A")
 
 
-class RowKernel:
+class RowKernel(dict):
     """One row kernel: ``kernel[dtype](...)`` runs the machine code for a working precision, compiling it on first use.
 
-    A kernel that knows no working precision is called as ``kernel[None](...)``. Types are the caller's business: arrays of
-    another dtype are read as if they were of the right one.
+    A dictionary of entry points, so that a call costs one look-up. A kernel that knows no working precision is called as
+    ``kernel[None](...)``. Types are the caller's business: nothing looks at them again, and an array of another dtype of the
+    same size is read as if it were of the right one.
     """
 
     def __init__(self, function, signature):
+        super().__init__()
         functools.update_wrapper(self, function)
         self.signature = signature
         self.dispatchers = {}  # by working precision, for those who look at machine code
-        self._compiled = {}
 
-    def __getitem__(self, dtype):
-        compiled = self._compiled.get(dtype)
-        return self._compile(dtype) if compiled is None else compiled
-
-    def _compile(self, dtype):
+    def __missing__(self, dtype):
         with global_compiler_lock:
-            if dtype not in self._compiled:
+            if dtype not in self:
                 dispatcher = njit(nogil=True, error_model="numpy", pipeline_class=_WideCompiler)(self.__wrapped__)
                 if cache_folder() is not None:
                     dispatcher._cache = _kernel_cache(self.__wrapped__, dtype)
                 dispatcher.compile(self.signature(dtype and REALS[dtype]))
                 self.dispatchers[dtype] = dispatcher
-                # Its machine code, without the look-up of argument types: 0.2 us a call. The driver has checked them.
-                (self._compiled[dtype],) = (result.entry_point for result in dispatcher.overloads.values())
-            return self._compiled[dtype]
+                # Its machine code, without the look-up of argument types: 0.2 us a call.
+                (self[dtype],) = (result.entry_point for result in dispatcher.overloads.values())
+        return self[dtype]
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
 
 
 if hasattr(os, "register_at_fork"):

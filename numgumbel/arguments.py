@@ -272,7 +272,8 @@ def mask_array(mask: Any, batch: tuple[int, ...], columns: int, axis: int, famil
     full = (*batch, columns)
     shape = _moved_back(full, axis)
     try:
-        array = np.broadcast_to(array.view(np.uint8), shape)
+        array = array.view(np.uint8)
+        array = array if array.shape == shape else np.broadcast_to(array, shape)
     except ValueError:
         raise ValueError(f"mask must broadcast to the logits' shape {shape}, got shape {array.shape}") from None
     return array if axis == array.ndim - 1 else np.moveaxis(array, axis, -1)

@@ -16,9 +16,6 @@ from .keys import Key, check_key
 __all__ = ["TopK", "categorical", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk"]
 
 
-# Up to so many cells a plain call takes the short way: one thread, and no more than 0.2 ms.
-_PLAIN = 1 << 17
-
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
@@ -108,12 +105,12 @@ def categorical(
     >>> ng.categorical(key, np.log([[0.1, 0.7, 0.2]]), rows=[3])
     array([1])
     """
-    # Tiny calls: whatever is out of the ordinary is left to the general way.
+    # The short way; whatever is out of the ordinary is left to the general one.
     if (
         type(logits) is np.ndarray
         and type(key) is Key
         and (logits.dtype is _F32 or logits.dtype is _F64)
-        and 0 < logits.size <= _PLAIN
+        and logits.size > 0
         and 0 < logits.ndim < 4
         and logits.flags.aligned
         and type(step) is int

@@ -61,7 +61,9 @@ def test_scores_beyond_the_range_are_clamped(way, dtype):
     y[:, 0], y[:, 250] = -limit, -np.ldexp(float(other), exponent)
     wanted = dense.categorical(KEY, y, temperature=1 / factor)
     assert 0 < (wanted == 0).sum() < 400
-    np.testing.assert_array_equal(ng.categorical(KEY, y[:, :256] if way == "side by side" else y, temperature=1 / factor), wanted)
+    np.testing.assert_array_equal(
+        ng.categorical(KEY, y[:, :256] if way == "side by side" else y, temperature=1 / factor), wanted
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

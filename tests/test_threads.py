@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import numgumbel as ng
-from numgumbel import ops, threads
+from numgumbel import threads
 from numgumbel.backends import cpu
 from numgumbel.kernels.cpu.cells import TILE
 
@@ -30,7 +30,7 @@ def eager(monkeypatch):
     """Split the smallest call, so that small arrays meet every kind of piece."""
     monkeypatch.setattr(cpu, "WORTH_A_THREAD", 1)
     monkeypatch.setattr(cpu, "LEAST_PIECE", 1)
-    monkeypatch.setattr(ops, "_PLAIN", 0)
+    monkeypatch.setattr(cpu, "PLAIN_BYTES", 0)
 
 
 def results(x, **given):
@@ -199,9 +199,8 @@ PRELUDE = """
 import os, sys, threading, atexit, multiprocessing
 import numpy as np, numgumbel as ng
 from numba.core.compiler_lock import global_compiler_lock
-from numgumbel import ops
 from numgumbel.backends import cpu
-cpu.WORTH_A_THREAD, cpu.LEAST_PIECE, ops._PLAIN = 1, 1, 0
+cpu.WORTH_A_THREAD, cpu.LEAST_PIECE, cpu.PLAIN_BYTES = 1, 1, 0
 ng.set_num_threads(3)
 key, x = ng.key(1), np.zeros((64, 300), np.float32)
 def draw(step=0):

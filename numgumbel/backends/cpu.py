@@ -52,6 +52,9 @@ COST = {
 # From this much work on, in nanoseconds, a second thread is asked for (a hand-over takes some 60 us); and the least a piece.
 WORTH_A_THREAD, LEAST_PIECE = 200_000, 25_000
 
+# Plain calls on up to this much are one kernel call: no more than 0.2 ms.
+PLAIN_BYTES = 1 << 19
+
 # What stands in for an argument that is not given. The first row's and the first column's ids are 0.
 _NO_ROWS = _NO_STEPS = np.zeros((1, 1), np.int64)
 _NO_TEMPERATURES = np.zeros((1, 1))
@@ -60,6 +63,7 @@ _NO_MASK = np.zeros((1, 1, 1), np.uint8)
 _UNREAD = np.zeros(1, np.int64)  # for invalid rows, where the kernel's count is enough
 INT64, INT32 = np.dtype(np.int64), np.dtype(np.int32)
 _NO_INDEX = {dtype: (np.zeros((1, 1), dtype), np.zeros((1, 1, 1), dtype)) for dtype in (INT64, INT32)}
+_NO_NARROW = _NO_INDEX[INT32][0]
 _NO_SCORE = {np.dtype(real): np.zeros((1, 1), real) for real in (np.float32, np.float64)}
 
 
@@ -74,9 +78,10 @@ def categorical(request: Request, index: np.ndarray) -> np.ndarray:
 
 
 def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float) -> np.ndarray | None:
-    """`categorical` of logits with one to three axes, all else left out; None where a row is invalid or threads would help.
+    """`categorical` of logits with one to three axes, all else left out; None for invalid rows, or columns to be shared.
 
-    One kernel call without a `Request`: the general way takes 10 us to lay out all that may be given.
+    No `Request`: the general way takes 10 us to lay out all that may be given, and several times that when a large array has
+    driven the interpreter out of the caches.
     """
     axes, dtype = cells.ndim, cells.dtype
     index = np.empty(cells.shape[:-1], INT64)
@@ -87,18 +92,36 @@ def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float
     else:
         block, target = cells[None, None], index[None, None]
     k0, k1, rows, columns, t = key & 0xFFFFFFFF, key >> 32, index.size, block.shape[2], temperature
-    # Spelt out twice: tuples joined for a common part cost 0.2 us.
-    if columns <= SHORT[dtype]:
+    short = columns <= SHORT[dtype]
+    if cells.nbytes > PLAIN_BYTES:
+        if rows < 2 * get_num_threads():
+            return None
+        common = k0, k1, step, _NO_STEPS, _NO_ROWS, _NO_COLS, block, _NO_MASK, 0, t, _NO_TEMPERATURES
+        behind = (target, _NO_NARROW) if short else (0, columns, target, _NO_NARROW, _NO_SCORE[dtype])
+        bad = _plain_rows(argmax_short_rows if short else argmax_rows, common, behind, rows)
+    # Spelt out, since tuples joined for a common part cost 0.2 us.
+    elif short:
         bad = argmax_short_rows[dtype](
             k0, k1, step, _NO_STEPS, _NO_ROWS, _NO_COLS, block, _NO_MASK, 0, t, _NO_TEMPERATURES, 0, rows,
-            target, _NO_INDEX[INT32][0], _UNREAD,
+            target, _NO_NARROW, _UNREAD,
         )  # fmt: skip
     else:
         bad = argmax_rows[dtype](
             k0, k1, step, _NO_STEPS, _NO_ROWS, _NO_COLS, block, _NO_MASK, 0, t, _NO_TEMPERATURES, 0, rows,
-            0, columns, target, _NO_INDEX[INT32][0], _NO_SCORE[dtype], _UNREAD,
+            0, columns, target, _NO_NARROW, _NO_SCORE[dtype], _UNREAD,
         )  # fmt: skip
     return None if bad else index
+
+
+def _plain_rows(kernel: Any, common: tuple[Any, ...], behind: tuple[Any, ...], rows: int) -> int:
+    """A plain call on several threads; how many rows are invalid."""
+    cells = common[6]
+    compiled = kernel[cells.dtype]
+
+    def call(first: int, last: int, invalid: np.ndarray) -> None:
+        compiled(*common, first, last, *behind, invalid)
+
+    return int(_over_rows(call, rows, COST[kernel] * cells.nbytes / 4)[0])
 
 
 def inverse_cdf(request: Request, index: np.ndarray) -> np.ndarray:
@@ -207,7 +230,7 @@ def _share_columns(request: Request, index: np.ndarray, pieces: int) -> np.ndarr
         def work(
             p: int, shared: Any = shared, rows: int = rows, indices: np.ndarray = indices, scores: np.ndarray = scores
         ) -> None:
-            compiled(*shared, 0, rows, ends[p], ends[p + 1], indices[p], _NO_INDEX[INT32][0], scores[p], unread[p])
+            compiled(*shared, 0, rows, ends[p], ends[p + 1], indices[p], _NO_NARROW, scores[p], unread[p])
 
         run(work, pieces)
         # A NaN anywhere is the largest for argmax, and has index -1; the first of equal scores has the lowest columns.
@@ -229,7 +252,7 @@ def _layouts(
     """
     given = (IS_PROBS if request.is_probs else 0) | (HAS_MASK if request.mask is not None else 0)
     given |= HAS_TEMPERATURES if request.temperatures is not None else 0
-    given |= NARROW if any(output.array.dtype == INT32 for output in outputs) else 0
+    given |= NARROW if outputs[0].array.dtype == INT32 else 0
     trailing = (0, 0, 0, 1, 1, 1, *(output.trailing for output in outputs))
     for part, targets in _rounds(request, tuple(output.array for output in outputs)):
         inputs = (part.steps, part.temperatures, part.rows, part.cols, part.mask, part.cells)
@@ -252,7 +275,7 @@ def _both(result: np.ndarray, trailing: int) -> tuple[np.ndarray, ...]:
     return (result,)
 
 
-def _over_rows(call: Callable[[int, int, np.ndarray], None], rows: int, cost: float, threads: int | None = None) -> np.ndarray:
+def _over_rows(call: Callable[[int, int, np.ndarray], Any], rows: int, cost: float, threads: int | None = None) -> np.ndarray:
     """``call(first, last, invalid)`` over all rows, in pieces on several threads where that pays; returns invalid rows."""
     pieces = 1
     if rows > 1 and cost >= WORTH_A_THREAD:
