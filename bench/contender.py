@@ -8,13 +8,15 @@ from typing import Any
 
 from numgumbel.workloads import Inputs, Workload
 
+OURS, READY_MADE, HAND_TUNED, BAR = KINDS = "numgumbel", "ready-made", "hand-tuned", "bar"
+
 
 @dataclass(frozen=True)
 class Contender:
     """A way to do some workloads.
 
-    Kinds: ``"numgumbel"``; ``"peer"``, which samples by another library; ``"bar"``, which samples nothing and only shows what a
-    pass over the same array costs.
+    Kinds: ``"numgumbel"``; ``"ready-made"`` and ``"hand-tuned"``, which sample by another library; ``"bar"``, which samples
+    nothing and only shows what a pass over the same array costs.
     """
 
     name: str
@@ -39,5 +41,5 @@ def _fresh_draws(workload, inputs):
     return lambda: call(step=next(steps))
 
 
-NUMGUMBEL = Contender("numgumbel", "numgumbel", _fresh_draws)
-ONE_THREAD = Contender("numgumbel, one thread", "numgumbel", _fresh_draws, threads=1)
+NUMGUMBEL = Contender("numgumbel", OURS, _fresh_draws)
+ONE_THREAD = Contender("numgumbel, one thread", OURS, _fresh_draws, threads=1)

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import click
 import peers
-from contender import NUMGUMBEL, ONE_THREAD
+from contender import NUMGUMBEL, ONE_THREAD, OURS
 from machine import LIBRARIES, machine
 from rich.console import Console
 from rich.table import Table
-from summary import COLUMNS, row
+from summary import COLUMNS, NAMES, NOTE, row
 
 import numgumbel as ng
 from numgumbel.workloads import WORKLOADS
@@ -80,7 +80,7 @@ class Runner:
         return {
             "name": self.contender.name,
             "kind": self.contender.kind,
-            "library": self.contender.library if self.contender.kind != "numgumbel" else "numgumbel",
+            "library": self.contender.library if self.contender.kind != OURS else "numgumbel",
             "median_us": round(statistics.median(self.samples) * 1e6, 4),
             "min_us": round(min(self.samples) * 1e6, 4),
             "calls_a_sample": self.calls,
@@ -127,18 +127,19 @@ def installed(console):
 def main(only, rounds, path):
     """Time the frozen workloads."""
     console, progress = Console(highlight=False), Console(stderr=True)
-    console.width = max(console.width, 165)
+    console.width = max(console.width, 200)
     contenders = installed(progress)
     started, entries = time.perf_counter(), []
     table = Table(box=None, pad_edge=False)
     for number, name in enumerate(COLUMNS):
-        table.add_column(name, justify="left" if number in (0, 3) else "right", no_wrap=number in (0, 3))
+        table.add_column(name, justify="left" if number in NAMES else "right", no_wrap=number in NAMES)
     for name in only or WORKLOADS:
         with progress.status(name):
             entries.append(measure(WORKLOADS[name], contenders, rounds))
         table.add_row(*row(entries[-1]))
         gc.collect()
     console.print(table)
+    console.print(NOTE, soft_wrap=True)
     console.print(f"{ng.get_num_threads()} threads, {time.perf_counter() - started:.0f} s")
     if path:
         libraries = dict.fromkeys((*LIBRARIES, *(contender.library for contender in contenders)))

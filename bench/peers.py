@@ -5,6 +5,10 @@ of uniform ones (cheaper in most libraries; its noise stops near 17). *Inverse C
 weights: the cheapest way to an index, without noise that could be asked for again. Its running sums are in the logits'
 precision up to a million columns; beyond, where float32 would no longer see a weight, in float64.
 
+A peer is *ready-made* where a library has a function for the job, or where logits plus Gumbel noise are written in a few plain
+lines: one line of NumPy, or a race, which is what torch's own function does. It is *hand-tuned* where more thought has gone
+into speed: uniform races, inverse CDFs, threads.
+
 Buffers are made beforehand wherever a library has ``out=``; forbidden cells are found beforehand too. Libraries are imported
 when their contenders are prepared. All may use the threads that numgumbel may use.
 """
@@ -14,7 +18,7 @@ import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from contender import Contender
+from contender import BAR, HAND_TUNED, READY_MADE, Contender
 
 import numgumbel as ng
 
@@ -24,8 +28,8 @@ WORTH_THREADS = 50_000  # elements from which handing over to a pool pays in Num
 PEERS = []
 
 
-def peer(name, operation, library="numpy", kind="peer", fits=lambda workload: True):
-    """Register a function (workload, logits, forbidden cells or None) -> call."""
+def peer(name, operation, kind, library="numpy", fits=lambda workload: True):
+    """Register a function (workload, logits, forbidden cells or None) -> call; kinds are those of a `Contender`."""
 
     def register(function):
         def prepare(workload, inputs):
@@ -44,12 +48,12 @@ def peer(name, operation, library="numpy", kind="peer", fits=lambda workload: Tr
 # Bars
 
 
-@peer("np.max", "any", kind="bar")
+@peer("np.max", "any", BAR)
 def _np_max(workload, x, forbidden):
     return x.max
 
 
-@peer("torch.softmax", "gumbel_softmax", "torch", kind="bar")
+@peer("torch.softmax", "gumbel_softmax", BAR, "torch")
 def _torch_softmax(workload, x, forbidden):
     torch = _torch()
     x = torch.from_numpy(x)
@@ -117,7 +121,7 @@ def _numpy_result(workload, scores):
     return np.divide(scores, scores.sum(-1, keepdims=True), out=scores)
 
 
-@peer("NumPy, one line", "categorical")
+@peer("NumPy, one line", "categorical", READY_MADE)
 def _numpy_one_line(workload, x, forbidden):
     rng = np.random.default_rng()
     if forbidden is not None:
@@ -125,19 +129,19 @@ def _numpy_one_line(workload, x, forbidden):
     return lambda: (x + rng.gumbel(size=x.shape)).argmax(-1)
 
 
-@peer("NumPy, race", "any")
+@peer("NumPy, race", "any", READY_MADE)
 def _numpy_race(workload, x, forbidden):
     scores = _race_scores(x, np.empty_like(x), forbidden)
     return lambda: _numpy_result(workload, scores())
 
 
-@peer("NumPy, uniform race", "any")
+@peer("NumPy, uniform race", "any", HAND_TUNED)
 def _numpy_uniform_race(workload, x, forbidden):
     scores = _uniform_scores(x, np.empty_like(x), forbidden)
     return lambda: _numpy_result(workload, scores())
 
 
-@peer("NumPy, uniform race, threads", "any", fits=lambda workload: workload.cost().elements >= WORTH_THREADS)
+@peer("NumPy, uniform race, threads", "any", HAND_TUNED, fits=lambda workload: workload.cost().elements >= WORTH_THREADS)
 def _numpy_threads(workload, x, forbidden):
     """Rows, or the columns of a single row, shared among threads: NumPy's loops release the GIL."""
     threads = ng.get_num_threads()
@@ -164,7 +168,7 @@ def _numpy_threads(workload, x, forbidden):
     return call
 
 
-@peer("NumPy, inverse CDF", "categorical")
+@peer("NumPy, inverse CDF", "categorical", HAND_TUNED)
 def _numpy_inverse_cdf(workload, x, forbidden):
     rng = _numpy_rng()
     buffer, above = np.empty_like(x), np.empty(x.shape, bool)
@@ -206,7 +210,7 @@ def _torch_result(torch, workload, scores):
     return torch.softmax(scores, -1, out=scores)
 
 
-@peer("torch, Categorical", "categorical", "torch", fits=lambda workload: workload.shape[1] < 1 << 24)
+@peer("torch, Categorical", "categorical", READY_MADE, "torch", fits=lambda workload: workload.shape[1] < 1 << 24)
 def _torch_categorical(workload, x, forbidden):
     torch, x, forbidden = _torch_arrays(x, forbidden)
     draw = torch.distributions.Categorical
@@ -215,7 +219,7 @@ def _torch_categorical(workload, x, forbidden):
     return lambda: draw(logits=x, validate_args=False).sample()
 
 
-@peer("torch, multinomial", "categorical", "torch", fits=lambda workload: workload.shape[1] < 1 << 24)
+@peer("torch, multinomial", "categorical", READY_MADE, "torch", fits=lambda workload: workload.shape[1] < 1 << 24)
 def _torch_multinomial(workload, x, forbidden):
     torch, x, forbidden = _torch_arrays(x, forbidden)
     if forbidden is not None:
@@ -223,14 +227,14 @@ def _torch_multinomial(workload, x, forbidden):
     return lambda: torch.multinomial(torch.softmax(x, -1), 1)
 
 
-@peer("torch, F.gumbel_softmax", "gumbel_softmax", "torch")
+@peer("torch, F.gumbel_softmax", "gumbel_softmax", READY_MADE, "torch")
 def _torch_gumbel_softmax(workload, x, forbidden):
     torch, x, forbidden = _torch_arrays(x, forbidden)
     assert forbidden is None
     return lambda: torch.nn.functional.gumbel_softmax(x)
 
 
-@peer("torch, race", "any", "torch")
+@peer("torch, race", "any", READY_MADE, "torch")
 def _torch_race(workload, x, forbidden):
     torch, x, forbidden = _torch_arrays(x, forbidden)
     buffer = torch.empty_like(x)
@@ -244,7 +248,7 @@ def _torch_race(workload, x, forbidden):
     return call
 
 
-@peer("torch, uniform race", "any", "torch")
+@peer("torch, uniform race", "any", HAND_TUNED, "torch")
 def _torch_uniform_race(workload, x, forbidden):
     torch, x, forbidden = _torch_arrays(x, forbidden)
     buffer = torch.empty_like(x)
@@ -258,7 +262,7 @@ def _torch_uniform_race(workload, x, forbidden):
     return call
 
 
-@peer("torch, inverse CDF", "categorical", "torch")
+@peer("torch, inverse CDF", "categorical", HAND_TUNED, "torch")
 def _torch_inverse_cdf(workload, x, forbidden):
     torch, x, forbidden = _torch_arrays(x, forbidden)
     sums = torch.empty(x.shape, dtype=torch.float64 if x.shape[1] > WIDE else x.dtype)
@@ -295,7 +299,7 @@ def _jitted(function, x, *more):
     return wide if x.dtype == np.float64 else call
 
 
-@peer("JAX, categorical", "categorical", "jax")
+@peer("JAX, categorical", "categorical", READY_MADE, "jax")
 def _jax_categorical(workload, x, forbidden):
     import jax
 
@@ -304,7 +308,7 @@ def _jax_categorical(workload, x, forbidden):
     return _jitted(lambda key, x, no: jax.random.categorical(key, jax.numpy.where(no, -np.inf, x)), x, forbidden)
 
 
-@peer("JAX, inverse CDF", "categorical", "jax", fits=lambda workload: workload.shape[1] <= WIDE)
+@peer("JAX, inverse CDF", "categorical", HAND_TUNED, "jax", fits=lambda workload: workload.shape[1] <= WIDE)
 def _jax_inverse_cdf(workload, x, forbidden):
     import jax
 
@@ -322,14 +326,14 @@ def _jax_inverse_cdf(workload, x, forbidden):
     return _jitted(draw, x, *(() if forbidden is None else (forbidden,)))
 
 
-@peer("JAX, gumbel_softmax", "gumbel_softmax", "jax")
+@peer("JAX, gumbel_softmax", "gumbel_softmax", READY_MADE, "jax")
 def _jax_softmax(workload, x, forbidden):
     import jax
 
     return _jitted(lambda key, x: jax.nn.softmax(x + jax.random.gumbel(key, x.shape, x.dtype), -1), x)
 
 
-@peer("JAX, top_k", "gumbel_topk", "jax")
+@peer("JAX, top_k", "gumbel_topk", READY_MADE, "jax")
 def _jax_topk(workload, x, forbidden):
     import jax
 

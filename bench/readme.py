@@ -28,7 +28,7 @@ def cpu_table(results, source):
         "|" + "---|" * len(summary.COLUMNS),
     ]
     lines += [f"| {' | '.join(summary.row(entry))} |" for entry in results["workloads"]]
-    return "\n".join(line.replace("  |", " |") for line in lines) + "\n"
+    return "\n".join(line.replace("  |", " |") for line in lines) + "\n\n" + summary.NOTE
 
 
 def scalar_table(results, source):

@@ -3,6 +3,7 @@
 import numpy as np
 import peers
 import pytest
+from contender import BAR
 
 from numgumbel.workloads import Workload
 
@@ -13,7 +14,7 @@ CASES = [
     for peer in peers.PEERS
     for operation, k in OPERATIONS.items()
     for masked in (False, True)
-    if peer.kind == "peer"
+    if peer.kind != BAR
     and peer.fits(Workload("", operation, (ROWS, 10_000), "", k=k))
     and not (masked and operation != "categorical")
 ]

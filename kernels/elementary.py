@@ -232,22 +232,27 @@ def log_f64(x):
 
 
 @scalar
-def exp_f32(x):
-    """e to the x for any float32: 0 below -104, +inf above 88.73, NaN kept; within 1.01 ulp, subnormals included."""
-    clipped = float32(-104.0) if x < float32(-104.0) else x
-    clipped = float32(89.0) if clipped > float32(89.0) else clipped
+def exp_reduced_f32(x):
+    """(y, n) with e to the x = y 2^n and y from 0.7 to 1.42, for x from -104 to 89."""
     # Adding 1.5 * 2^23 rounds to a whole number and leaves that number in the low bits.
-    shifted = fma(clipped, float32(1.4426950408889634), float32(12582912.0))
+    shifted = fma(x, float32(1.4426950408889634), float32(12582912.0))
     k = shifted - float32(12582912.0)
-    r = fma(k, -LN2_HIGH_F32, clipped)
+    r = fma(k, -LN2_HIGH_F32, x)
     r = fma(k, -LN2_LOW_F32, r)
     p = fma(r, float32(0.0013814559894559861), float32(0.0083687355644324797))
     p = fma(r, p, float32(0.041668389859168726))
     p = fma(r, p, float32(0.16666520477724365))
     p = fma(r, p, float32(0.49999993437416170))
-    y = fma(r * r, p, r) + float32(1.0)
-    # 2^k in two factors: the first product is exact, the second rounds once, also into the subnormals and to infinity.
-    n = int32(bits_of_f32(shifted) - int32(0x4B400000))
+    return fma(r * r, p, r) + float32(1.0), int32(bits_of_f32(shifted) - int32(0x4B400000))
+
+
+@scalar
+def exp_f32(x):
+    """e to the x for any float32: 0 below -104, +inf above 88.73, NaN kept; within 1.01 ulp, subnormals included."""
+    clipped = float32(-104.0) if x < float32(-104.0) else x
+    clipped = float32(89.0) if clipped > float32(89.0) else clipped
+    y, n = exp_reduced_f32(clipped)
+    # 2^n in two factors: the first product is exact, the second rounds once, also into the subnormals and to infinity.
     half = int32(n >> int32(1))
     first = f32_of_bits(int32(int32(half + int32(127)) << int32(23)))
     second = f32_of_bits(int32(int32(int32(n - half) + int32(127)) << int32(23)))
@@ -255,13 +260,18 @@ def exp_f32(x):
 
 
 @scalar
-def exp_f64(x):
-    """e to the x for any float64: 0 below -746, +inf above 709.79, NaN kept; within 0.97 ulp, subnormals included."""
-    clipped = float64(-746.0) if x < float64(-746.0) else x
-    clipped = float64(710.0) if clipped > float64(710.0) else clipped
-    shifted = fma(clipped, float64(1.4426950408889634), float64(6755399441055744.0))
+def exp_nonpositive_f32(x):
+    """`exp_f32` of an x of 0 or less, to the bit: no infinity is near, so that the second factor is a constant."""
+    y, n = exp_reduced_f32(float32(-104.0) if x < float32(-104.0) else x)
+    return (y * f32_of_bits(int32(int32(n + int32(127 + 64)) << int32(23)))) * float32(2.0**-64)
+
+
+@scalar
+def exp_reduced_f64(x):
+    """(y, n) with e to the x = y 2^n and y from 0.7 to 1.42, for x from -746 to 710."""
+    shifted = fma(x, float64(1.4426950408889634), float64(6755399441055744.0))
     k = shifted - float64(6755399441055744.0)
-    r = fma(k, -LN2_HIGH_F64, clipped)
+    r = fma(k, -LN2_HIGH_F64, x)
     r = fma(k, -LN2_LOW_F64, r)
     p = fma(r, float64(2.5000030975124431603e-8), float64(2.7630286712984627465e-7))
     p = fma(r, p, float64(2.7557586665445358216e-6))
@@ -272,12 +282,26 @@ def exp_f64(x):
     p = fma(r, p, float64(0.041666666666529873683))
     p = fma(r, p, float64(0.16666666666666411847))
     p = fma(r, p, float64(0.50000000000000106547))
-    y = fma(r * r, p, r) + float64(1.0)
-    n = int64(bits_of_f64(shifted) - int64(0x4338000000000000))
+    return fma(r * r, p, r) + float64(1.0), int64(bits_of_f64(shifted) - int64(0x4338000000000000))
+
+
+@scalar
+def exp_f64(x):
+    """e to the x for any float64: 0 below -746, +inf above 709.79, NaN kept; within 0.97 ulp, subnormals included."""
+    clipped = float64(-746.0) if x < float64(-746.0) else x
+    clipped = float64(710.0) if clipped > float64(710.0) else clipped
+    y, n = exp_reduced_f64(clipped)
     half = int64(n >> int64(1))
     first = f64_of_bits(int64(int64(half + int64(1023)) << int64(52)))
     second = f64_of_bits(int64(int64(int64(n - half) + int64(1023)) << int64(52)))
     return (y * first) * second
+
+
+@scalar
+def exp_nonpositive_f64(x):
+    """`exp_f64` of an x of 0 or less, to the bit: no infinity is near, so that the second factor is a constant."""
+    y, n = exp_reduced_f64(float64(-746.0) if x < float64(-746.0) else x)
+    return (y * f64_of_bits(int64(int64(n + int64(1023 + 512)) << int64(52)))) * float64(2.0**-512)
 
 
 @scalar

@@ -15,6 +15,7 @@ from .ids import row_ids
 from .keys import Key, fold, key
 from .ops import TopK, categorical, gumbel, gumbel_softmax, gumbel_softmax_vjp, gumbel_topk
 from .threads import get_num_threads, set_num_threads
+from .warming import warmup
 
 __version__ = "0.1.0"
 
@@ -34,4 +35,5 @@ __all__ = [
     "key",
     "row_ids",
     "set_num_threads",
+    "warmup",
 ]

@@ -1,4 +1,4 @@
-"""The command line: ``numgumbel sample`` and ``numgumbel info``."""
+"""The command line: ``numgumbel sample``, ``numgumbel info`` and ``numgumbel warmup``."""
 
 from __future__ import annotations
 
@@ -35,6 +35,14 @@ class Refused(click.ClickException):
     """Wrong input: one line, exit code 2."""
 
     exit_code = 2
+
+
+def _threads() -> int:
+    """Threads that a call may use; refuses an environment variable that is no number of threads."""
+    try:
+        return get_num_threads()
+    except ValueError as problem:
+        raise Refused(str(problem)) from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
@@ -114,6 +122,7 @@ def sample(
         raise Refused(f"--n must be 1 or more, got {draws}")
     if out_path is not None and out_path.suffix == ".csv" and (draws or 1) > 1 and (k is not None or tau is not None):
         raise Refused("--n with --topk or --softmax has three axes: write it to a .npy file")
+    _threads()
     rows = open_rows(file, id_column)
     if k is not None and not 1 <= k <= rows.columns:
         raise Refused(f"--topk must be from 1 to the number of categories, {rows.columns}, got {k}")
@@ -306,11 +315,46 @@ def _facts() -> dict[str, Any]:
         "cpu": llvm.get_host_cpu_name(),
         "cpu features": [name for name in ("fma", "avx2", "avx512f", "neon") if features.get(name)],
         "threads available": available(),
-        "threads used": get_num_threads(),
+        "threads used": _threads(),
         "kernel cache": str(folder) if folder else "none, turned off or no folder can be written: every process compiles anew",
         "backends": sorted(dispatch.backends()),
         "array families": sorted(dispatch.families()),
     }
+
+
+@cli.command()
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    type=click.Choice(["float32", "float64"]),
+    help="Precision; may be repeated.  [default: both]",
+)
+@click.argument("operations", nargs=-1, metavar="[OPERATION]...")
+def warmup(dtypes: tuple[str, ...], operations: tuple[str, ...]) -> None:
+    """Compile kernels into the cache folder, so that no later process waits for a compiler.
+
+    OPERATION is a function of the package: categorical, gumbel, gumbel_softmax, gumbel_softmax_vjp, gumbel_topk, row_ids or
+    fold; all of them if none is named. What is in the folder already is only loaded. The code is for this processor: another
+    kind compiles anew.
+    """
+    from .kernels.jit import cache_folder
+
+    folder = cache_folder()
+    if folder is None:
+        raise Refused("the kernel cache is turned off or no folder can be written: nothing would be kept")
+    console, started = Console(highlight=False, markup=False), time.perf_counter()
+    try:
+        with Console(stderr=True).status("compiling"):
+            seconds = ng.warmup(operations or None, dtypes or None)
+    except ValueError as problem:
+        raise Refused(str(problem)) from None
+    table = Table("kernel", box=None, pad_edge=False)
+    table.add_column("s", justify="right")
+    for name, taken in seconds.items():
+        table.add_row(name, f"{taken:.2f}")
+    console.print(table)
+    console.print(f"{len(seconds)} kernels in {time.perf_counter() - started:.2f} s, kept in {folder}", soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

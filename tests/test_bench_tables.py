@@ -72,7 +72,7 @@ def test_workloads_are_timed_without_other_libraries(numpy_alone, tmp_path):
     (entry,) = json.loads(path.read_text())["workloads"]
     assert (entry["id"], entry["elements"], entry["rounds"]) == ("rl.b8_a6.f32", 48, 2)
     kinds = {contender["kind"] for contender in entry["contenders"]}
-    assert kinds == {"numgumbel", "peer", "bar"}
+    assert kinds == {"numgumbel", "ready-made", "hand-tuned", "bar"}
     assert all(contender["median_us"] >= contender["min_us"] > 0 for contender in entry["contenders"])
     assert ng.get_num_threads() == threads
 
@@ -87,7 +87,7 @@ def test_a_wrong_answer_is_not_timed(numpy_alone, monkeypatch):
 
 
 def test_summary():
-    """The best peer is the fastest that samples; bars and one thread stand apart."""
+    """The best of each kind of peer is the fastest that samples; bars and one thread stand apart."""
     import summary
 
     def contender(name, kind, median):
@@ -100,13 +100,45 @@ def test_summary():
             contender("numgumbel", "numgumbel", 20.0),
             contender("numgumbel, one thread", "numgumbel", 30.0),
             contender("np.max", "bar", 4.0),
-            contender("slow", "peer", 200.0),
-            contender("fast", "peer", 50.0),
+            contender("slow", "ready-made", 400.0),
+            contender("usual", "ready-made", 200.0),
+            contender("fast", "hand-tuned", 50.0),
+            contender("too clever", "hand-tuned", 500.0),
         ],
     }
-    assert summary.row(entry) == ["some", "20.0 us", "20.00", "fast", "50.0 us", "2.5", "5.0", "", "1.5"]
-    entry["contenders"] = entry["contenders"][:1] + entry["contenders"][2:3]
-    assert summary.row(entry) == ["some", "20.0 us", "20.00", "", "", "", "5.0", "", ""]
+    ours, ready, tuned = ["some", "20.0 us", "20.00"], ["usual", "200 us", "10.0"], ["fast", "50.0 us", "2.5"]
+    assert summary.row(entry) == [*ours, *ready, *tuned, "5.0", "", "1.5"]
+    entry["contenders"] = [c for c in entry["contenders"] if c["kind"] != "hand-tuned" and "thread" not in c["name"]]
+    assert summary.row(entry) == [*ours, *ready, "", "", "", "5.0", "", ""]
+    entry["contenders"][1:] = [contender("np.max", "bar", 4.0), contender("torch.softmax", "bar", 10.0)]
+    assert summary.row(entry) == [*ours, "", "", "", "", "", "", "5.0", "2.0", ""]
+    assert len(summary.COLUMNS) == len(summary.row(entry))
+    assert [summary.COLUMNS[number] for number in summary.NAMES] == ["workload", "ready-made", "hand-tuned"]
+    entry["contenders"].append(contender("of no kind", "peer", 1.0))
+    with pytest.raises(KeyError, match="peer"):
+        summary.row(entry)
+
+
+def test_every_peer_is_of_a_kind():
+    """Each is marked, and every operation has ready-made and hand-tuned ones."""
+    import contender
+    import peers
+
+    from numgumbel.workloads import WORKLOADS
+
+    assert {peer.kind for peer in peers.PEERS} == {contender.READY_MADE, contender.HAND_TUNED, contender.BAR}
+    for workload in WORKLOADS.values():
+        kinds = {peer.kind for peer in peers.PEERS if peer.fits(workload)}
+        assert kinds >= {contender.READY_MADE, contender.HAND_TUNED, contender.BAR}, workload.id
+
+
+def test_the_table_says_what_its_columns_are():
+    import readme
+    import summary
+
+    table = readme.table("cpu")
+    assert table.endswith("\n\n" + summary.NOTE)
+    assert "ready-made | its time | times faster | hand-tuned | its time | times faster" in table
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import numgumbel as ng
-from numgumbel import cli
+from numgumbel import cli, threads
 
 KEY = ng.key(42, "test", 7)
 COMMON = ["--seed", "42", "--stream", "test", "--stream", "7"]
@@ -413,6 +413,18 @@ def test_info(run):
     assert facts["numpy"] == np.__version__
     assert run("--version")[1] == f"numgumbel, version {ng.__version__}\n"
     assert "sample" in run("--help")[1]
+
+
+def test_a_wrong_number_of_threads_in_the_environment(run, monkeypatch):
+    """One line, and no file is touched."""
+    monkeypatch.setattr(threads, "_limit", None)
+    monkeypatch.setenv("NUMGUMBEL_NUM_THREADS", "abc")
+    np.save("x.npy", logits())
+    for arguments in (["info"], ["info", "--json"], ["sample", "x.npy", "--out", "y.npy"]):
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, "")
+        assert err == "numgumbel: error: NUMGUMBEL_NUM_THREADS must be a whole number of 1 or more, got 'abc'\n"
+    assert names_in(".") == ["x.npy"]
 
 
 def process(*arguments, **options):

@@ -57,9 +57,9 @@ def test_links_lead_somewhere():
 def test_docstrings():
     """Every example in a docstring of the package."""
     import numgumbel
-    from numgumbel import distribution, generator, ids, keys, ops, workloads
+    from numgumbel import distribution, generator, ids, keys, ops, warming, workloads
 
-    for module in (numgumbel, distribution, generator, ids, keys, ops, workloads):
+    for module in (numgumbel, distribution, generator, ids, keys, ops, warming, workloads):
         result = doctest.testmod(module)
         assert result.failed == 0, module
         assert result.attempted > 0, module
@@ -67,7 +67,10 @@ def test_docstrings():
 
 @pytest.mark.parametrize(
     "name",
-    ["categorical", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk", "key", "fold", "row_ids", "default_rng"],
+    [
+        *("categorical", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk"),
+        *("key", "fold", "row_ids", "default_rng", "warmup"),
+    ],
 )
 def test_docstrings_are_complete(name):
     """Public functions state parameters, results, errors and an example."""

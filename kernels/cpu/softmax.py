@@ -7,7 +7,7 @@ Concrete distribution", ICLR 2017, arXiv:1611.00712.
 from numba import types
 from numpy import uint64
 
-from ..elementary import INF_F64, NAN_F64, exp_f32, exp_f64
+from ..elementary import INF_F64, NAN_F64, exp_nonpositive_f32, exp_nonpositive_f64
 from ..jit import by_precision, larger, loop, row_kernel, sink, stack_array, view
 from .bits import HALVES, TAILS, scratch_of
 from .cells import (
@@ -17,6 +17,7 @@ from .cells import (
     exclude,
     fill_row,
     first_at_least,
+    largest_of,
     note_invalid,
     read_tile,
     row_types,
@@ -28,7 +29,7 @@ from .cells import (
 from .noise import fill_exponentials, gumbel_of_exponential, row_address
 from .sums import LANES, add_dot, add_sum
 
-exp = by_precision(exp_f32, exp_f64)
+exp_nonpositive = by_precision(exp_nonpositive_f32, exp_nonpositive_f64)
 
 
 @loop
@@ -51,8 +52,9 @@ def _add_logits(s, x):
 def softmax_rows(k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus, first, last, hard, sample, invalid):
     """sample = softmax((logits + G) / tau) over rows first .. last, or the one-hot of its largest entry.
 
-    Scores go into the output row while their maximum is kept; then exponentials and their sum; then one scaling. At tau 0, or
-    where a logit is +inf, the sample is one-hot: the limit.
+    At tau 1, exp(logit + G) is exp(logit) / E, which takes no outer logarithm: the largest logit first, then quotients and
+    their sum, then one scaling. At any other tau, logit + G goes into the output row while the largest is kept; then
+    exponentials and their sum; then the scaling. At tau 0, or where a logit is +inf, the sample is one-hot: the limit.
 
     Parameters
     ----------
@@ -79,7 +81,9 @@ def softmax_rows(k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus,
         inner = position - outer * count
         address = row_address(k0, k1, step, steps, rows, flags, outer, inner, position)
         row_tau = temperature_of(tau, taus, flags, outer, inner)
-        # The relaxation is s = logit + G, divided by tau afterwards; a tau of 0 changes nothing in s.
+        hot = hard != 0 or row_tau == 0.0
+        simple = row_tau == 1.0 and not hot
+        # The largest logit, or the largest s = logit + G, which is kept in the sample.
         best = real(-INF_F64)
         best_index = -1
         unordered = False
@@ -87,17 +91,20 @@ def softmax_rows(k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus,
             n = min(TILE, columns - start)
             s = s_buffer[:n]
             x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
-            fill_exponentials(s, scratch, address, cols, flags, outer, inner, start)
-            largest, nan = _add_logits(s, x)
+            if simple:
+                largest, nan = largest_of(x)
+            else:
+                fill_exponentials(s, scratch, address, cols, flags, outer, inner, start)
+                largest, nan = _add_logits(s, x)
+                store_tile(sample[outer, inner, start : start + n], s)
             unordered |= nan
             if not unordered and largest > best:
                 best = largest
-                best_index = start + first_at_least(s, largest)
-            store_tile(sample[outer, inner, start : start + n], s)
+                best_index = start + first_at_least(x if simple else s, largest) if hot or largest == real(INF_F64) else start
         if unordered or best_index < 0:
             note_invalid(invalid, position)
             fill_row(sample[outer, inner], real(NAN_F64))
-        elif hard != 0 or row_tau == 0.0 or best == real(INF_F64):
+        elif hot or best == real(INF_F64):
             fill_row(sample[outer, inner], real(0.0))
             sample[outer, inner, best_index] = real(1.0)
         else:
@@ -106,9 +113,15 @@ def softmax_rows(k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus,
             for start in range(0, columns, TILE):
                 n = min(TILE, columns - start)
                 s = s_buffer[:n]
-                read_tile(s, sample[outer, inner, start : start + n])
-                for j in range(n):
-                    s[j] = exp((s[j] - best) * inverse)
+                if simple:
+                    x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
+                    fill_exponentials(s, scratch, address, cols, flags, outer, inner, start)
+                    for j in range(n):
+                        s[j] = exp_nonpositive(x[j] - best) / s[j]
+                else:
+                    read_tile(s, sample[outer, inner, start : start + n])
+                    for j in range(n):
+                        s[j] = exp_nonpositive((s[j] - best) * inverse)
                 total = add_sum(total, s, partial)
                 store_tile(sample[outer, inner, start : start + n], s)
             scale_row(sample[outer, inner], real(1.0 / total))

@@ -71,10 +71,9 @@ def categorical(request: Request, index: np.ndarray) -> np.ndarray:
     """Gumbel-max. `index` OUT int64 or int32, leading + batch. Returns count and first positions of invalid rows."""
     if request.columns <= SHORT[request.dtype] and request.cols is None and not request.first_col:
         return _sample(request, argmax_short_rows, (_Values(index, 0),))
-    pieces = _column_pieces(request)
-    if pieces <= 1:
-        return _sample(request, argmax_rows, (_Values(index, 0),), (0, request.columns), (_NO_SCORE[request.dtype],))
-    return _share_columns(request, index, pieces)
+    if _shares_columns(request):
+        return _share_columns(request, index)
+    return _sample(request, argmax_rows, (_Values(index, 0),), (0, request.columns), (_NO_SCORE[request.dtype],))
 
 
 def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float) -> np.ndarray | None:
@@ -215,20 +214,26 @@ def _sample(
     return invalid
 
 
-def _share_columns(request: Request, index: np.ndarray, pieces: int) -> np.ndarray:
+def _share_columns(request: Request, index: np.ndarray) -> np.ndarray:
     """`categorical` of few long rows: parts of the columns on several threads, then the best of the parts."""
     compiled = argmax_rows[request.dtype]
-    tiles = -(-request.columns // TILE)
-    ends = [min(tiles * p // pieces * TILE, request.columns) for p in range(pieces + 1)]
-    invalid, unread = np.zeros(1 + NAMED_ROWS, np.int64), np.zeros((pieces, 1), np.int64)
+    invalid, cost = np.zeros(1 + NAMED_ROWS, np.int64), COST[argmax_rows] * request.dtype.itemsize / 4 * request.columns
     for rows, offset, common, (target, narrow) in _layouts(request, (_Values(index, 0),)):
         address, cells, mask, flags, *temperatures = common[:6], *common[6:]
-        shape = (pieces, *cells.shape[:2])
+        ends = [min(tile * TILE, request.columns) for tile in _ends(-(-request.columns // TILE), cost * rows)]
+        pieces = len(ends) - 1
+        shape, unread = (pieces, *cells.shape[:2]), np.zeros((pieces, 1), np.int64)
         indices, scores = np.empty(shape, np.int64), np.empty(shape, request.dtype)
         shared = (*address, cells, mask, flags & ~NARROW | WANT_SCORE, *temperatures)
 
         def work(
-            p: int, shared: Any = shared, rows: int = rows, indices: np.ndarray = indices, scores: np.ndarray = scores
+            p: int,
+            shared: Any = shared,
+            rows: int = rows,
+            ends: Any = ends,
+            indices: Any = indices,
+            scores: Any = scores,
+            unread: Any = unread,
         ) -> None:
             compiled(*shared, 0, rows, ends[p], ends[p + 1], indices[p], _NO_NARROW, scores[p], unread[p])
 
@@ -275,30 +280,39 @@ def _both(result: np.ndarray, trailing: int) -> tuple[np.ndarray, ...]:
     return (result,)
 
 
-def _over_rows(call: Callable[[int, int, np.ndarray], Any], rows: int, cost: float, threads: int | None = None) -> np.ndarray:
+def _over_rows(call: Callable[[int, int, np.ndarray], Any], rows: int, cost: float) -> np.ndarray:
     """``call(first, last, invalid)`` over all rows, in pieces on several threads where that pays; returns invalid rows."""
-    pieces = 1
-    if rows > 1 and cost >= WORTH_A_THREAD:
-        threads = get_num_threads() if threads is None else threads
-        pieces = min(rows, 16 * threads, int(cost) // LEAST_PIECE) if threads > 1 else 1
-    blocks = np.zeros((pieces, 1 + NAMED_ROWS), np.int64)
-    if pieces == 1:
-        call(0, rows, blocks[0])
-        return blocks[0]
-    run(lambda p: call(rows * p // pieces, rows * (p + 1) // pieces, blocks[p]), pieces)
+    if rows < 2 or cost < WORTH_A_THREAD or get_num_threads() == 1:
+        invalid = np.zeros(1 + NAMED_ROWS, np.int64)
+        call(0, rows, invalid)
+        return invalid
+    ends = _ends(rows, cost)
+    blocks = np.zeros((len(ends) - 1, 1 + NAMED_ROWS), np.int64)
+    run(lambda p: call(ends[p], ends[p + 1], blocks[p]), len(blocks))
     total = np.zeros(1 + NAMED_ROWS, np.int64)
     for block in blocks:
         _gather(total, block, 0)
     return total
 
 
-def _column_pieces(request: Request) -> int:
-    """Into how many parts the columns are split: 1 unless there are fewer rows than threads, and work for several."""
+def _ends(units: int, cost: float) -> list[int]:
+    """Where the pieces of so many units end, 0 first: each has half a thread's share of what is left, but is worth a hand-over.
+
+    Large pieces first and small ones last, so that threads end together and seldom ask for the interpreter at the same time.
+    """
+    share, least = 2 * get_num_threads(), max(math.ceil(LEAST_PIECE / cost * units), 1)
+    ends = [0]
+    while ends[-1] < units:
+        size = max((units - ends[-1]) // share, least)
+        ends.append(min(ends[-1] + size, units))
+    return ends
+
+
+def _shares_columns(request: Request) -> bool:
+    """Whether there are fewer rows than threads, and work for several."""
     rows = math.prod(request.batch) * (1 if request.draws is None else request.draws)
     cost = COST[argmax_rows] * request.dtype.itemsize / 4 * rows * request.columns
-    if not rows or cost < WORTH_A_THREAD or rows >= (threads := get_num_threads()):
-        return 1
-    return min(8 * threads, int(cost) // LEAST_PIECE, request.columns // TILE)
+    return 0 < rows < get_num_threads() and cost >= WORTH_A_THREAD and request.columns >= 2 * TILE
 
 
 def _rounds(request: Request, outputs: tuple[np.ndarray, ...]) -> Iterator[tuple[Request, tuple[np.ndarray, ...]]]:

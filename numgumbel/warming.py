@@ -1,0 +1,130 @@
+"""Compiling ahead of the first call: which row kernels each public function may run."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .arguments import REALS
+from .dispatch import operation
+
+__all__ = ["warmup"]
+
+
+def warmup(operations: str | Iterable[str] | None = None, dtypes: Any = None) -> dict[str, float]:
+    """Compile what functions need, or load it from the cache, so that their first call is as fast as any other.
+
+    A kernel is compiled once a machine, in a few seconds, and kept in the cache folder that ``numgumbel info`` shows. Every
+    further process loads it in some milliseconds. Threads are not started: a server may warm up and then fork.
+
+    Parameters
+    ----------
+    operations : str or iterable of str, optional
+        Names of functions: ``"categorical"`` (both methods), ``"gumbel"``, ``"gumbel_softmax"``, ``"gumbel_softmax_vjp"``,
+        ``"gumbel_topk"``, ``"row_ids"`` and ``"fold"``. All when left out. The methods of a `Generator` need what the functions
+        of the same name need, and `Generator.split` needs ``"fold"``.
+    dtypes : float32, float64, or an iterable of them, optional
+        Precisions of the logits; both when left out. Names, types and dtypes will do.
+
+    Returns
+    -------
+    dict of float
+        Seconds by kernel, such as ``"noise_rows[float32]"``, or ``"wait_until"`` where there is only one for all precisions.
+        A kernel that this process had already takes none.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is neither float32 nor float64, or an operation that is not named by a str.
+    ValueError
+        For a name that no operation has. Either way nothing is compiled.
+
+    Examples
+    --------
+    >>> import numgumbel as ng
+    >>> seconds = ng.warmup("gumbel", "float32")
+    >>> "noise_rows[float32]" in seconds
+    True
+    """
+    table = _table()
+    names = _operation_names(operations, table)
+    precisions = _precisions(dtypes)
+    operation("categorical", "cpu")  # imports the driver
+    seconds: dict[str, float] = {}
+    for name in names:
+        by_precision, common = table[name]
+        wanted = [(kernel, dtype, f"{kernel.__name__}[{dtype}]") for kernel in by_precision for dtype in precisions]
+        for kernel, dtype, label in [*wanted, *((kernel, None, kernel.__name__) for kernel in common)]:
+            if label not in seconds:
+                start = time.perf_counter()
+                kernel[dtype]
+                seconds[label] = time.perf_counter() - start
+    return seconds
+
+
+def _table() -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
+    """Name of a function: its kernels that exist once a precision, and those that exist once.
+
+    Kernels are imported here and not with the package, whose import is to take no longer than it must.
+    """
+    from .kernels.cpu.argmax import argmax_rows
+    from .kernels.cpu.column_ids import survey_columns
+    from .kernels.cpu.inverse_cdf import inverse_cdf_rows
+    from .kernels.cpu.lanes import argmax_short_rows
+    from .kernels.cpu.noise import noise_rows
+    from .kernels.cpu.row_ids import fold_bytes, fold_integers, fold_key
+    from .kernels.cpu.softmax import softmax_rows, softmax_vjp_rows
+    from .kernels.cpu.topk import topk_rows
+    from .kernels.cpu.waiting import wait_until
+
+    besides = wait_until, survey_columns  # where a call shares its work among threads, and where columns have ids
+    return {
+        "categorical": ((argmax_short_rows, argmax_rows, inverse_cdf_rows), besides),
+        "gumbel": ((noise_rows,), besides),
+        "gumbel_softmax": ((softmax_rows,), besides),
+        "gumbel_softmax_vjp": ((softmax_rows, softmax_vjp_rows), besides),
+        "gumbel_topk": ((topk_rows,), besides),
+        "row_ids": ((), (fold_integers, fold_bytes)),
+        "fold": ((), (fold_key,)),
+    }
+
+
+def _operation_names(operations: Any, known: Iterable[str]) -> list[str]:
+    """The names asked for, each one known."""
+    if operations is None:
+        return list(known)
+    names = [operations] if isinstance(operations, str) else _listed(operations, "operations")
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"operations must be names such as 'categorical', got {type(name).__name__}: {name!r:.60}")
+        if name not in known:
+            raise ValueError(f"operations must be of {', '.join(known)}, got {name!r:.60}")
+    return names
+
+
+def _precisions(dtypes: Any) -> list[np.dtype]:
+    """The working precisions asked for."""
+    if dtypes is None:
+        return list(REALS)
+    given = [dtypes] if isinstance(dtypes, (str, type, np.dtype)) else _listed(dtypes, "dtypes")
+    return [_precision(dtype) for dtype in given]
+
+
+def _precision(given: Any) -> np.dtype:
+    if given is not None:  # for NumPy, None is float64
+        with contextlib.suppress(TypeError, ValueError):
+            dtype = np.dtype(given)
+            if dtype in REALS:
+                return dtype
+    raise TypeError(f"dtypes must be float32 or float64, got {given!r:.60}")
+
+
+def _listed(values: Any, name: str) -> list[Any]:
+    try:
+        return list(values)
+    except TypeError:
+        raise TypeError(f"{name} must be a name or several, got {type(values).__name__}: {values!r:.60}") from None
