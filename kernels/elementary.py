@@ -305,6 +305,17 @@ def exp_nonpositive_f64(x):
 
 
 @scalar
+def quotient(x, divisor, reciprocal):
+    """x / divisor within an ulp, 1 where the two are equal, given the reciprocal: two multiply-adds in place of a division.
+
+    Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", IBM J. Res. Dev. 34 (1990),
+    doi:10.1147/rd.341.0111.
+    """
+    y = x * reciprocal
+    return fma(fma(-y, divisor, x), reciprocal, y)
+
+
+@scalar
 def mulhi64(a, b):
     """High 64 bits of the product of two uint64, from four 32-bit products."""
     mask = uint64(0xFFFFFFFF)

@@ -27,6 +27,22 @@ class TopK(NamedTuple):
     threshold: Any
 
 
+def _are_plain(key: Any, logits: Any, step: Any, temperature: Any) -> bool:
+    """Whether a driver can take these as they are: NumPy logits of one to three axes, a whole step, a float temperature."""
+    return (
+        type(logits) is np.ndarray
+        and type(key) is Key
+        and (logits.dtype is _F32 or logits.dtype is _F64)
+        and logits.size > 0
+        and 0 < logits.ndim < 4
+        and logits.flags.aligned
+        and type(step) is int
+        and 0 <= step < check.STEP_END
+        and type(temperature) is float
+        and (temperature == 1.0 or check.in_range(temperature))
+    )
+
+
 def categorical(
     key: Any,
     logits: Any = None,
@@ -107,19 +123,10 @@ def categorical(
     """
     # The short way; whatever is out of the ordinary is left to the general one.
     if (
-        type(logits) is np.ndarray
-        and type(key) is Key
-        and (logits.dtype is _F32 or logits.dtype is _F64)
-        and logits.size > 0
-        and 0 < logits.ndim < 4
-        and logits.flags.aligned
-        and type(step) is int
-        and 0 <= step < check.STEP_END
-        and type(temperature) is float
-        and (temperature == 1.0 or check.in_range(temperature))
-        and probs is rows is cols is mask is n is out is invalid is None
+        probs is rows is cols is mask is n is out is invalid is None
         and axis == -1
         and method == "gumbel"
+        and _are_plain(key, logits, step, temperature)
     ):
         index = operation("plain_categorical", "cpu")(key._value, logits, step, temperature)
         if index is not None:
@@ -204,6 +211,10 @@ def gumbel_softmax(
     >>> y.shape, bool(abs(y.sum() - 1) < 1e-15)
     ((1, 3), True)
     """
+    if probs is rows is cols is mask is n is out is invalid is None and axis == -1 and _are_plain(key, logits, step, tau):
+        relaxed = operation("plain_softmax", "cpu")(key._value, logits, step, tau, bool(hard))
+        if relaxed is not None:
+            return relaxed
     request = check.sampling_request(
         key,
         logits,

@@ -340,8 +340,8 @@ GOLDEN: Mapping[str, str] = MappingProxyType(
         "vocab.b32_k128256.f64": "dda42314eff05b37",
         "vocab.b32_k128256.peaked.f32": "9badb36d70b1f54d",
         "vocab.b64_k32000.top5.f32": "e82f18a7aa525f09",
-        "vae.b64_k32000.softmax.f32": "ea4fd3235a9700fa",
-        "vae.b1024_k8192.softmax.f32": "109e21a7e5772c9e",
+        "vae.b64_k32000.softmax.f32": "a502518de9ee04d4",
+        "vae.b1024_k8192.softmax.f32": "3fe8d37afbd30e59",
         "long.b1_k40000000.f32": "52f8e1abeaf0ca81",
     }
 )

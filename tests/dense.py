@@ -27,6 +27,20 @@ def _field_f64(k0, k1, steps, rows, cols, out):
 
 
 @njit(error_model="numpy")
+def _exponentials_f32(k0, k1, steps, rows, cols, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = field.exponential_at_f32(k0, k1, steps[i], rows[i], cols[i, j])
+
+
+@njit(error_model="numpy")
+def _exponentials_f64(k0, k1, steps, rows, cols, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = field.exponential_at_f64(k0, k1, steps[i], rows[i], cols[i, j])
+
+
+@njit(error_model="numpy")
 def _scores_f32(x, inverse, g, out):
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -38,6 +52,13 @@ def _scores_f64(x, inverse, g, out):
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             out[i, j] = field.score_f64(x[i, j], inverse[i], g[i, j])
+
+
+@njit(error_model="numpy")
+def _divide(x, divisor, out):
+    reciprocal = x.dtype.type(1.0) / divisor
+    for j in range(x.size):
+        out[j] = elementary.quotient(x[j], divisor, reciprocal)
 
 
 def _elementwise(f32, f64):
@@ -69,12 +90,21 @@ log = _elementwise(elementary.log_f32, elementary.log_f64)
 
 def gumbel(key, shape, dtype, step=0, rows=None, cols=None):
     """G as an array of `shape` (rows, columns); step and rows scalar or one a row, cols one a column or one a cell."""
+    return _field(key, shape, dtype, step, rows, cols, (_field_f32, _field_f64))
+
+
+def exponential(key, shape, dtype, step=0, rows=None, cols=None):
+    """E; arguments as in `gumbel`."""
+    return _field(key, shape, dtype, step, rows, cols, (_exponentials_f32, _exponentials_f64))
+
+
+def _field(key, shape, dtype, step, rows, cols, runs):
     count, columns = shape
     steps = np.broadcast_to(np.asarray(step, np.int64), (count,)).copy()
     rows = np.arange(count) if rows is None else np.asarray(rows, np.int64)
     cols = np.broadcast_to(np.arange(columns) if cols is None else np.asarray(cols, np.int64), shape).copy()
     out = np.empty(shape, dtype)
-    run = _field_f32 if out.dtype == np.float32 else _field_f64
+    run = runs[out.dtype == np.float64]
     k0, k1 = (np.uint32(word) for word in key.words)
     run(k0, k1, steps, rows, cols, out)
     return out
@@ -157,7 +187,7 @@ def fixed_sum(values):
 def softmax(key, x, tau=1.0, hard=False, **address):
     """softmax((x + G) / tau) in the working precision and the defined order; NaN for an invalid row."""
     tau = np.broadcast_to(np.asarray(tau, np.float64), (len(x),))
-    s = scores(key, x, **address)
+    s, e_field = scores(key, x, **address), exponential(key, x.shape, x.dtype, **address)
     y = np.zeros_like(x)
     for i, bad in enumerate(bad_rows(x)):
         best = s[i].max()
@@ -166,8 +196,9 @@ def softmax(key, x, tau=1.0, hard=False, **address):
         elif hard or tau[i] == 0 or best == np.inf:
             y[i, s[i].argmax()] = 1
         else:
-            e = exp((s[i] - best) * x.dtype.type(1.0 / tau[i]))
-            y[i] = e * x.dtype.type(1.0 / fixed_sum(e))
+            at_one = tau[i] == 1  # exp(x + G) is exp(x) / E
+            e = exp(x[i] - x[i].max()) / e_field[i] if at_one else exp((s[i] - best) * x.dtype.type(1.0 / tau[i]))
+            _divide(e, x.dtype.type(fixed_sum(e)), y[i])
     return y
 
 

@@ -52,6 +52,7 @@ def check_topk(x, k, **given):
 
 def check_softmax(x, temperature=1.0, **given):
     cells = dense.cells(x, mask=given.pop("mask", None))
+    given.pop("invalid", None)
     return dense.softmax(KEY, cells, temperature, **given)
 
 
@@ -89,8 +90,18 @@ def run_topk(x, **given):
 
 
 def run_softmax(x, temperature=1.0, **given):
+    given["invalid"] = "raise"
     same(ng.gumbel_softmax(KEY, x, tau=temperature, **given), check_softmax(x, temperature, **given))
     same(ng.gumbel_softmax(KEY, x, tau=temperature, hard=True, **given), check_softmax(x, temperature, hard=True, **given))
+
+
+def run_plain_softmax(x, **given):
+    x = np.where(np.isnan(x), x.dtype.type(0), x)
+    for step, tau, hard in ((0, 1.0, False), (2**40 + 3, 0.3, False), (5, 0.0, False), (6, 2.0, True)):
+        wanted = check_softmax(x, tau, step=step, hard=hard)
+        same(ng.gumbel_softmax(KEY, x, step=step, tau=tau, hard=hard), wanted)
+        same(ng.gumbel_softmax(KEY, x[0], step=step, tau=tau, hard=hard), wanted[0])
+        same(ng.gumbel_softmax(KEY, x[None], step=step, tau=tau, hard=hard), wanted[None])
 
 
 def run_softmax_vjp(x, temperature=1.0, **given):
@@ -119,6 +130,7 @@ CASES = {
     ("inverse_cdf", "cpu"): run_inverse_cdf,
     ("topk", "cpu"): run_topk,
     ("softmax", "cpu"): run_softmax,
+    ("plain_softmax", "cpu"): run_plain_softmax,
     ("softmax_vjp", "cpu"): run_softmax_vjp,
     ("noise", "cpu"): run_noise,
 }
@@ -165,9 +177,9 @@ def test_a_wrong_kernel_is_noticed(run, monkeypatch):
 
     def shifted(name):
         def driver(request, *rest):
-            if name == "plain_categorical":
-                cells, step, temperature = rest
-                return genuine[name](request, cells, step + 1, temperature)
+            if name.startswith("plain"):
+                cells, step, *others = rest
+                return genuine[name](request, cells, step + 1, *others)
             if request.steps is None and name != "softmax_vjp":
                 request.steps = np.where(np.arange(request.batch[0]) == 4, request.step + 1, request.step)
             elif name == "softmax_vjp":

@@ -6,7 +6,7 @@ then its own reduction. What a caller may leave out is told by bits of `flags`, 
 
 from numba import int64, types
 
-from ..elementary import INF_F64, log_f32, log_f64
+from ..elementary import INF_F64, log_f32, log_f64, quotient
 from ..jit import as_contiguous, by_precision, larger, loop, scalar, view
 
 # Columns looked at in one go, a multiple of the block of the summation order: few enough for their buffers to stay in the
@@ -149,15 +149,16 @@ def fill_row(row, value):
 
 
 @loop
-def scale_row(row, factor):
-    """row *= factor. INOUT real[n] any stride."""
+def divide_row(row, divisor):
+    """row /= divisor, as `quotient` does it. INOUT real[n] any stride."""
+    reciprocal = row.dtype.type(1.0) / divisor
     if row.strides[0] == row.itemsize:
         packed = as_contiguous(row)
         for j in range(row.shape[0]):
-            packed[j] *= factor
+            packed[j] = quotient(packed[j], divisor, reciprocal)
     else:
         for j in range(row.shape[0]):
-            row[j] *= factor
+            row[j] = quotient(row[j], divisor, reciprocal)
 
 
 @loop

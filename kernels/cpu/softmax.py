@@ -14,6 +14,7 @@ from .cells import (
     HAS_MASK,
     TEMPERATURE_TYPES,
     TILE,
+    divide_row,
     exclude,
     fill_row,
     first_at_least,
@@ -21,12 +22,12 @@ from .cells import (
     note_invalid,
     read_tile,
     row_types,
-    scale_row,
     store_tile,
     temperature_of,
     tile_of,
 )
 from .noise import fill_exponentials, gumbel_of_exponential, row_address
+from .prefetching import expect_reads, expect_writes
 from .sums import LANES, add_dot, add_sum
 
 exp_nonpositive = by_precision(exp_nonpositive_f32, exp_nonpositive_f64)
@@ -53,8 +54,8 @@ def softmax_rows(k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus,
     """sample = softmax((logits + G) / tau) over rows first .. last, or the one-hot of its largest entry.
 
     At tau 1, exp(logit + G) is exp(logit) / E, which takes no outer logarithm: the largest logit first, then quotients and
-    their sum, then one scaling. At any other tau, logit + G goes into the output row while the largest is kept; then
-    exponentials and their sum; then the scaling. At tau 0, or where a logit is +inf, the sample is one-hot: the limit.
+    their sum, then the division. At any other tau, logit + G goes into the output row while the largest is kept; then
+    exponentials and their sum; then the division. At tau 0, or where a logit is +inf, the sample is one-hot: the limit.
 
     Parameters
     ----------
@@ -110,10 +111,14 @@ def softmax_rows(k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus,
         else:
             inverse = real(1.0 / row_tau)
             total = 0.0
+            after = position + 1
             for start in range(0, columns, TILE):
                 n = min(TILE, columns - start)
                 s = s_buffer[:n]
                 if simple:
+                    expect_writes(sample[outer, inner, start : start + n])
+                    if position + 1 < last:
+                        expect_reads(cells[after // count, after % count, start : start + n])
                     x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
                     fill_exponentials(s, scratch, address, cols, flags, outer, inner, start)
                     for j in range(n):
@@ -124,7 +129,7 @@ def softmax_rows(k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus,
                         s[j] = exp_nonpositive((s[j] - best) * inverse)
                 total = add_sum(total, s, partial)
                 store_tile(sample[outer, inner, start : start + n], s)
-            scale_row(sample[outer, inner], real(1.0 / total))
+            divide_row(sample[outer, inner], real(total))
 
 
 @row_kernel(

@@ -95,9 +95,8 @@ def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float
     if cells.nbytes > PLAIN_BYTES:
         if rows < 2 * get_num_threads():
             return None
-        common = k0, k1, step, _NO_STEPS, _NO_ROWS, _NO_COLS, block, _NO_MASK, 0, t, _NO_TEMPERATURES
         behind = (target, _NO_NARROW) if short else (0, columns, target, _NO_NARROW, _NO_SCORE[dtype])
-        bad = _plain_rows(argmax_short_rows if short else argmax_rows, common, behind, rows)
+        bad = _plain_rows(argmax_short_rows if short else argmax_rows, key, block, step, t, behind)
     # Spelt out, since tuples joined for a common part cost 0.2 us.
     elif short:
         bad = argmax_short_rows[dtype](
@@ -112,15 +111,23 @@ def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float
     return None if bad else index
 
 
-def _plain_rows(kernel: Any, common: tuple[Any, ...], behind: tuple[Any, ...], rows: int) -> int:
-    """A plain call on several threads; how many rows are invalid."""
-    cells = common[6]
+def plain_softmax(key: int, cells: np.ndarray, step: int, tau: float, hard: bool) -> np.ndarray | None:
+    """`softmax` of logits with one to three axes, all else left out, in the same way; None where a row is invalid."""
+    sample = np.empty(cells.shape, cells.dtype)
+    front = (None,) * (3 - cells.ndim)
+    bad = _plain_rows(softmax_rows, key, cells[front], step, tau, (int(hard), sample[front]))
+    return None if bad else sample
+
+
+def _plain_rows(kernel: Any, key: int, cells: np.ndarray, step: int, t: float, behind: tuple[Any, ...]) -> int:
+    """A plain call, on several threads where that pays; how many rows are invalid."""
     compiled = kernel[cells.dtype]
+    address = key & 0xFFFFFFFF, key >> 32, step, _NO_STEPS, _NO_ROWS, _NO_COLS
 
     def call(first: int, last: int, invalid: np.ndarray) -> None:
-        compiled(*common, first, last, *behind, invalid)
+        compiled(*address, cells, _NO_MASK, 0, t, _NO_TEMPERATURES, first, last, *behind, invalid)
 
-    return int(_over_rows(call, rows, COST[kernel] * cells.nbytes / 4)[0])
+    return int(_over_rows(call, cells.shape[0] * cells.shape[1], COST[kernel] * cells.nbytes / 4)[0])
 
 
 def inverse_cdf(request: Request, index: np.ndarray) -> np.ndarray:
@@ -176,6 +183,7 @@ def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gra
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "categorical": categorical,
     "plain_categorical": plain_categorical,
+    "plain_softmax": plain_softmax,
     "inverse_cdf": inverse_cdf,
     "softmax": softmax,
     "softmax_vjp": softmax_vjp,
