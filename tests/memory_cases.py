@@ -302,6 +302,9 @@ GROUPS = {
     "wrong": (WRONG, (200_000, 6), (1_000, 6)),
 }
 
+# Cases whose ids or temperatures are of a type that kernels do not read: converted, at 8 bytes a row.
+CONVERTED = {"row_ids_int32", "temperatures_single"}
+
 
 def status(name):
     """One of the sizes in the process's status, in bytes."""

@@ -80,7 +80,7 @@ def test_peaked_rows_skip_and_do_not_miss(monkeypatch, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("k", [1, 7, 1500])
+@pytest.mark.parametrize("k", [1, 7, 16, 17, 1500])
 def test_top_k_of_long_rows(k, dtype):
     """Flat, peaked, sorted, constant, clamped and masked rows, whose heap fills early, late or never."""
     columns = 5000

@@ -32,7 +32,7 @@ NAMED_ROWS = 5
 
 # Up to this many rows, several draws are one kernel call: a call costs some 10 us, as much as thousands of small rows. Their
 # steps take 8 bytes a row.
-ROWS_OF_ONE_ROUND = 1 << 16
+ROWS_OF_ONE_ROUND = 1 << 15
 
 # Rows of up to this many categories are sampled side by side, longer ones by bound. Both take 0.35 us a row there in float32,
 # 0.42 in float64 (400 rows).
