@@ -7,12 +7,11 @@ An upper bound decides, the exact value is computed for a handful of categories:
 about 2 + ln(n) scores exactly.
 """
 
-import numpy as np
 from numba import types
-from numpy import int32, uint64
+from numpy import int32, uint16, uint64
 
 from ..elementary import INF_F64, NAN_F64, fma
-from ..jit import loop, row_kernel, sink, stack_array
+from ..jit import loop, reinterpret, row_kernel, sink, stack_array
 from .bits import HALVES
 from .bound import PIECES, below_range, exact_score, fill_bounds, next_at_least
 from .cells import NARROW, TILE, WANT_SCORE, first_at_least, largest_of, note_invalid, row_types, temperature_of, tile_of
@@ -179,7 +178,7 @@ def argmax_rows(
     buffer = stack_array(TILE, cells.dtype)
     bound, tops = stack_array(TILE, cells.dtype), stack_array(PIECES, cells.dtype)
     pairs = stack_array(HALVES, uint64)
-    coarse = pairs.view(np.uint16)
+    coarse = reinterpret(pairs, uint16)
     bad = 0
     for position in range(first, last):
         outer = position // count

@@ -6,14 +6,13 @@ four output words leave as two 64-bit stores, which puts the half-words (the wor
 Column ids that run on from any number start within a group, at a phase of 0 to 7, which costs one group more.
 """
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numpy import uint16, uint32, uint64
 
-from ..field import DOMAIN_COARSE, DOMAIN_TAIL_HIGH, DOMAIN_TAIL_LOW
-from ..jit import inlined_loop, loop, scalar
+from ..field import DOMAIN_COARSE, DOMAIN_FINE, DOMAIN_TAIL_HIGH, DOMAIN_TAIL_LOW
+from ..jit import inlined_loop, loop, reinterpret, scalar
 from ..philox import LOW_HALF, PHILOX_M4x32_0, PHILOX_M4x32_1, philox_nine_rounds
 from .cells import TILE
 
@@ -39,7 +38,7 @@ def philox4x32_pairs(c0, c1, c2, c3, k0, k1):
 
     A product turned by half has the last round's high part below and its low part above, where the pair wants them.
     """
-    c0, c1, c2, c3, k0, k1 = philox_nine_rounds(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3, k0, k1 = philox_nine_rounds(c0, uint64(c1), uint64(c2), uint64(c3), uint64(k0), uint64(k1))
     p0 = (c0 & LOW_HALF) * PHILOX_M4x32_0
     p1 = (c2 & LOW_HALF) * PHILOX_M4x32_1
     return swap_halves(p1) ^ ((c1 ^ k0) & LOW_HALF), swap_halves(p0) ^ ((c3 ^ k1) & LOW_HALF)
@@ -83,22 +82,48 @@ def fill_tails(pairs, address, start, groups):
         pairs[at + uint64(2)], pairs[at + uint64(3)] = philox4x32_pairs(c0, r0, r1, high, k0, k1)
 
 
+@scalar
+def pair_of(address, domain, column):
+    """The two words of one domain that hold a column's half-word, as one uint64."""
+    k0, k1, c3, r0, r1 = address
+    first, second = philox4x32_pairs(uint64(column) >> uint64(3), r0, r1, uint32(c3 | domain), k0, k1)
+    return second if column & 4 else first
+
+
+@scalar
+def half_of(pair, column):
+    """The column's half-word of its pair."""
+    return uint32(uint32(pair >> ((uint64(column) & uint64(3)) << uint64(4))) & uint32(0xFFFF))
+
+
+@scalar
+def b32_of(address, column):
+    """The 32 leading bits at one address, as `field_b32`; with the function that loops have already, to compile less."""
+    coarse = half_of(pair_of(address, DOMAIN_COARSE, column), column)
+    return join_halves(coarse, half_of(pair_of(address, DOMAIN_FINE, column), column))
+
+
+@scalar
+def tail_of(address, column):
+    """The 32 bits below, as `field_tail`."""
+    k0, k1, c3, r0, r1 = address
+    domain = DOMAIN_TAIL_HIGH if column & 4 else DOMAIN_TAIL_LOW
+    first, second = philox4x32_pairs(uint64(column) >> uint64(3), r0, r1, uint32(c3 | domain), k0, k1)
+    pair = second if column & 2 else first
+    return uint32(pair >> ((uint64(column) & uint64(1)) << uint64(5)))
+
+
 @loop
 def fill_coarse_of_ids(coarse, address, ids):
     """Coarse half-words of arbitrary column ids, one Philox call a column. OUT uint16[>= n], IN int64[n] any stride."""
-    k0, k1, c3, r0, r1 = address
-    c3 = uint32(c3 | DOMAIN_COARSE)
     for j in range(ids.shape[0]):
-        column = uint64(ids[j])
-        first, second = philox4x32_pairs(column >> uint64(3), r0, r1, c3, k0, k1)
-        pair = second if column & uint64(4) else first
-        coarse[j] = uint16(pair >> ((column & uint64(3)) << uint64(4)))
+        coarse[j] = uint16(half_of(pair_of(address, DOMAIN_COARSE, ids[j]), ids[j]))
 
 
 @scalar
 def scratch_of(coarse, fine, tails):
     """Bits of a tile: uint64[HALVES], [HALVES], [TAILS] as generators write them, then as what the field reads of them."""
-    return coarse, fine, tails, coarse.view(np.uint16), fine.view(np.uint16), tails.view(np.uint32)
+    return coarse, fine, tails, reinterpret(coarse, uint16), reinterpret(fine, uint16), reinterpret(tails, uint32)
 
 
 @scalar

@@ -12,20 +12,22 @@ A coarse half-word of 0 gives 99, above the largest G, 45.05.
 
 import math
 
-from numpy import float32, float64, int32
+from numpy import float32, float64, int32, uint64
 
 from ..elementary import MAX_F32, MAX_F64, bits_of_f32, fma
 from ..field import (
     DOMAIN_COARSE,
-    exponential_of_f32,
-    exponential_of_f64,
+    TAIL_BELOW,
+    exponential_f32,
+    exponential_f64,
+    exponential_tail_f32,
     gumbel_of_exponential_f32,
     gumbel_of_exponential_f64,
     score_f32,
     score_f64,
 )
 from ..jit import by_precision, inlined_loop, larger, loop, scalar
-from .bits import fill_coarse_of_ids, fill_words, groups_of, phase_of
+from .bits import b32_of, fill_coarse_of_ids, fill_words, groups_of, phase_of, tail_of
 from .cells import HAS_COLS, TILE, first_at_least
 
 # Categories whose bits are made in one go. A processor fetches logits ahead while it reads them, not while it makes bits: with
@@ -162,15 +164,16 @@ def next_at_least(bound, tops, best, at, n):
 @scalar
 def exact_score_f32(logit, inverse, address, column):
     """`score_f32` of one cell."""
-    k0, k1, c3, r0, r1 = address
-    return score_f32(logit, inverse, gumbel_of_exponential_f32(exponential_of_f32(k0, k1, c3, r0, r1, column)))
+    b32 = b32_of(address, column)
+    e = exponential_tail_f32(b32, tail_of(address, column)) if b32 < TAIL_BELOW else exponential_f32(b32)
+    return score_f32(logit, inverse, gumbel_of_exponential_f32(e))
 
 
 @scalar
 def exact_score_f64(logit, inverse, address, column):
     """`score_f64` of one cell."""
-    k0, k1, c3, r0, r1 = address
-    return score_f64(logit, inverse, gumbel_of_exponential_f64(exponential_of_f64(k0, k1, c3, r0, r1, column)))
+    whole = (uint64(b32_of(address, column)) << uint64(32)) | uint64(tail_of(address, column))
+    return score_f64(logit, inverse, gumbel_of_exponential_f64(exponential_f64(whole)))
 
 
 @scalar

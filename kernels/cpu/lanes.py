@@ -50,18 +50,24 @@ INVERSE, BEST, SECOND, TOTAL, LOGITS, REALS = 0, LANES, 2 * LANES, 3 * LANES, 4 
 # uint32[5, LANES]: what is known of the best, coarse half-word << 16 | column, and the four words of a group.
 CODE, WORDS, INTEGERS = 0, LANES, 5 * LANES
 
+# The same as unsigned numbers, for loops: a signed index may be negative, which keeps a loop scalar.
+AT_ROW_LOW, AT_ROW_HIGH, AT_COUNTER = uint64(ROW_LOW), uint64(ROW_HIGH), uint64(COUNTER)
+AT_INVERSE, AT_BEST, AT_SECOND, AT_TOTAL = uint64(INVERSE), uint64(BEST), uint64(SECOND), uint64(TOTAL)
+AT_CODE, AT_WORD_0, AT_WORD_1 = uint64(CODE), uint64(WORDS), uint64(WORDS + LANES)
+AT_WORD_2, AT_WORD_3 = uint64(WORDS + 2 * LANES), uint64(WORDS + 3 * LANES)
+
 
 @loop
 def fill_lane_words(integers, addresses, group, k0, k1, lanes):
     """The four coarse words of a group for every lane. OUT uint32[4, LANES] from WORDS on, IN uint64[3, LANES]."""
     for r in range(lanes):
         i = uint64(r)
-        low, high = addresses[uint64(ROW_LOW) + i], addresses[uint64(ROW_HIGH) + i]
-        w0, w1, w2, w3 = philox4x32_wide(uint64(group), low, high, addresses[uint64(COUNTER) + i], k0, k1)
-        integers[uint64(WORDS) + i] = uint32(w0)
-        integers[uint64(WORDS + LANES) + i] = uint32(w1)
-        integers[uint64(WORDS + 2 * LANES) + i] = uint32(w2)
-        integers[uint64(WORDS + 3 * LANES) + i] = uint32(w3)
+        low, high = addresses[AT_ROW_LOW + i], addresses[AT_ROW_HIGH + i]
+        w0, w1, w2, w3 = philox4x32_wide(uint64(group), low, high, addresses[AT_COUNTER + i], k0, k1)
+        integers[AT_WORD_0 + i] = uint32(w0)
+        integers[AT_WORD_1 + i] = uint32(w1)
+        integers[AT_WORD_2 + i] = uint32(w2)
+        integers[AT_WORD_3 + i] = uint32(w3)
 
 
 @loop
@@ -72,7 +78,7 @@ def compare_lanes(reals, integers, left, right, words, column, lanes):
     """
     for r in range(lanes):
         i = uint64(r)
-        word, inverse = uint32(words[r]), reals[uint64(INVERSE) + i]
+        word, inverse = uint32(words[r]), reals[AT_INVERSE + i]
         s0 = score_above(left[r], inverse, int32(word & uint32(0xFFFF)))
         s1 = score_above(right[r], inverse, int32(uint32(word >> uint32(16))))
         code0 = uint32(uint32(word << uint32(16)) | column)
@@ -80,14 +86,14 @@ def compare_lanes(reals, integers, left, right, words, column, lanes):
         later = s1 > s0
         pair, code = s1 if later else s0, code1 if later else code0
         other = s0 if later else s1
-        best, second = reals[uint64(BEST) + i], reals[uint64(SECOND) + i]
+        best, second = reals[AT_BEST + i], reals[AT_SECOND + i]
         wins = pair > best
         lesser = best if wins else pair
         lesser = lesser if lesser > other else other
-        reals[uint64(BEST) + i] = pair if wins else best
-        reals[uint64(SECOND) + i] = lesser if lesser > second else second
-        reals[uint64(TOTAL) + i] += s0 + s1
-        integers[uint64(CODE) + i] = code if wins else integers[uint64(CODE) + i]
+        reals[AT_BEST + i] = pair if wins else best
+        reals[AT_SECOND + i] = lesser if lesser > second else second
+        reals[AT_TOTAL + i] += s0 + s1
+        integers[AT_CODE + i] = code if wins else integers[AT_CODE + i]
 
 
 @scalar
@@ -116,9 +122,9 @@ def decide_lanes(reals, integers, index, lanes):
     undecided = 0
     for r in range(lanes):
         i = uint64(r)
-        code = integers[uint64(CODE) + i]
+        code = integers[AT_CODE + i]
         width = gumbel_width(int32(code >> uint32(16)))
-        good = is_decided(reals[uint64(BEST) + i], reals[uint64(SECOND) + i], reals[uint64(TOTAL) + i], width)
+        good = is_decided(reals[AT_BEST + i], reals[AT_SECOND + i], reals[AT_TOTAL + i], width)
         index[r] = int64(code & uint32(0xFFFF)) if good else int64(-1)
         undecided += 0 if good else 1
     return undecided
@@ -132,15 +138,15 @@ def start_lanes(reals, addresses, step, steps, rows, flags, temperature, tempera
     inverse = real(1.0 / temperature)
     for r in range(lanes):
         i = uint64(r)
-        addresses[uint64(ROW_LOW) + i] = (first + i) & LOW_HALF
-        addresses[uint64(ROW_HIGH) + i] = (first + i) >> uint64(32)
-        addresses[uint64(COUNTER) + i] = uint64(same)
+        addresses[AT_ROW_LOW + i] = (first + i) & LOW_HALF
+        addresses[AT_ROW_HIGH + i] = (first + i) >> uint64(32)
+        addresses[AT_COUNTER + i] = uint64(same)
     for r in range(lanes):
         i = uint64(r)
-        reals[uint64(INVERSE) + i] = inverse
-        reals[uint64(BEST) + i] = real(-INF_F64)
-        reals[uint64(SECOND) + i] = real(-INF_F64)
-        reals[uint64(TOTAL) + i] = real(0.0)
+        reals[AT_INVERSE + i] = inverse
+        reals[AT_BEST + i] = real(-INF_F64)
+        reals[AT_SECOND + i] = real(-INF_F64)
+        reals[AT_TOTAL + i] = real(0.0)
     if flags & (HAS_ROWS | HAS_STEPS | HAS_TEMPERATURES):
         outer = start // count
         inner = start - outer * count
@@ -173,7 +179,8 @@ def load_lanes(reals, cells, mask, flags, start, n, begin, width, lanes):
                 reals[LOGITS + h * LANES + done + r] = block[r, h]
         outer, inner, done = outer + 1, 0, done + m
     if width & 1:  # columns come in pairs
-        reals[LOGITS + width * LANES : LOGITS + (width + 1) * LANES] = reals.dtype.type(-INF_F64)
+        for r in range(lanes):
+            reals[LOGITS + width * LANES + r] = reals.dtype.type(-INF_F64)
     if flags & IS_PROBS:
         weights = reals[LOGITS:]
         for i in range(width * LANES):
@@ -228,7 +235,7 @@ def argmax_short_rows(
     count, columns = cells.shape[1], cells.shape[2]
     reals, integers = stack_array(REALS, cells.dtype), stack_array(INTEGERS, uint32)
     addresses, chosen = stack_array(ADDRESSES, uint64), stack_array(LANES, int64)
-    buffer, noise = stack_array(WIDTH, cells.dtype), stack_array(WIDTH, cells.dtype)
+    noise = stack_array(WIDTH, cells.dtype)
     coarse, fine, tails = stack_array(HALVES, uint64), stack_array(HALVES, uint64), stack_array(TAILS, uint64)
     scratch = scratch_of(coarse, fine, tails)
     bad, start = 0, first
@@ -238,7 +245,8 @@ def argmax_short_rows(
         inner = start - outer * count
         undecided = n
         if n < few(columns) or (temperature == 0.0 and flags & HAS_TEMPERATURES == 0):
-            chosen[:n] = -1
+            for r in range(n):
+                chosen[r] = -1
         else:
             lanes = (n + 15) & ~15  # whole vectors
             start_lanes(reals, addresses, step, steps, rows, flags, temperature, temperatures, start, n, lanes, count)
@@ -262,9 +270,7 @@ def argmax_short_rows(
                         place = inner + r - done
                         address = row_address(k0, k1, step, steps, rows, flags, outer, place, start + r)
                         t = temperature_of(temperature, temperatures, flags, outer, place)
-                        chosen[r] = argmax_of_short_row(
-                            buffer, noise, scratch, address, t, cols, cells, mask, flags, outer, place
-                        )
+                        chosen[r] = argmax_of_short_row(noise, scratch, address, t, cells, mask, flags, outer, place)
                         if chosen[r] < 0:
                             bad += note_invalid(invalid, start + r)
             if flags & NARROW:

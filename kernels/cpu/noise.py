@@ -4,7 +4,7 @@ The rare tail (b32 < 256) is noticed by a minimum over the tile and evaluated af
 """
 
 from numba import types
-from numpy import int64, uint16, uint32, uint64
+from numpy import uint16, uint32, uint64
 
 from ..elementary import fma
 from ..field import (
@@ -15,13 +15,11 @@ from ..field import (
     exponential_f32,
     exponential_f64,
     exponential_tail_f32,
-    field_b32,
-    field_tail,
     gumbel_of_exponential_f32,
     gumbel_of_exponential_f64,
 )
 from ..jit import by_precision, loop, row_kernel, scalar, sink, stack_array
-from .bits import HALVES, TAILS, fill_tails, fill_words, groups_of, join_halves, phase_of, scratch_of
+from .bits import HALVES, TAILS, b32_of, fill_tails, fill_words, groups_of, join_halves, phase_of, scratch_of, tail_of
 from .cells import ADDRESS_TYPES, HAS_COLS, TILE, row_of, step_of, store_tile
 
 
@@ -67,13 +65,13 @@ def fill_exponentials(e, scratch, address, cols, flags, outer, inner, start):
         groups = groups_of(n + phase)
         fill_words(coarse_pairs, address, DOMAIN_COARSE, first, groups)
         fill_words(fine_pairs, address, DOMAIN_FINE, first, groups)
-        _tails_of_range(e, scratch, address, first, groups)
+        tails_of_range(e, scratch, address, first, groups)
         coarse, fine, tails = coarse[phase:], fine[phase:], tails[phase:]
-    if _exponentials_of_bits(e, coarse, fine, tails):
+    if exponentials_of_bits(e, coarse, fine, tails):
         for j in range(n):
             b32 = join_halves(coarse[j], fine[j])
             if b32 < TAIL_BELOW:
-                e[j] = _exponential_of_tail(e[j], address, b32, column_id(cols, flags, outer, inner, start + j))
+                e[j] = exponential_of_tail(e[j], address, b32, column_id(cols, flags, outer, inner, start + j))
 
 
 @loop
@@ -100,9 +98,8 @@ def _tails_of_range_f64(g, scratch, address, first, groups):
 @loop
 def _bits_of_ids_f32(g, coarse, fine, tails, address, ids):
     """Arbitrary column ids: two Philox calls a column."""
-    k0, k1, c3, r0, r1 = address
     for j in range(ids.shape[0]):
-        b32 = field_b32(k0, k1, c3, r0, r1, ids[j])
+        b32 = b32_of(address, ids[j])
         coarse[j] = uint16(b32 >> uint32(16))
         fine[j] = uint16(b32)
 
@@ -110,12 +107,11 @@ def _bits_of_ids_f32(g, coarse, fine, tails, address, ids):
 @loop
 def _bits_of_ids_f64(g, coarse, fine, tails, address, ids):
     """Arbitrary column ids: three Philox calls a column."""
-    k0, k1, c3, r0, r1 = address
     for j in range(ids.shape[0]):
-        b32 = field_b32(k0, k1, c3, r0, r1, ids[j])
+        b32 = b32_of(address, ids[j])
         coarse[j] = uint16(b32 >> uint32(16))
         fine[j] = uint16(b32)
-        tails[j] = field_tail(k0, k1, c3, r0, r1, ids[j])
+        tails[j] = tail_of(address, ids[j])
 
 
 @loop
@@ -141,8 +137,7 @@ def _exponentials_of_bits_f64(e, coarse, fine, tails):
 @loop
 def _exponential_of_tail_f32(e, address, b32, column):
     """E with all 64 bits."""
-    k0, k1, c3, r0, r1 = address
-    return exponential_tail_f32(b32, field_tail(k0, k1, c3, r0, r1, int64(column)))
+    return exponential_tail_f32(b32, tail_of(address, column))
 
 
 @loop
@@ -151,10 +146,10 @@ def _exponential_of_tail_f64(e, address, b32, column):
     return e
 
 
-_tails_of_range = by_precision(_tails_of_range_f32, _tails_of_range_f64)
+tails_of_range = by_precision(_tails_of_range_f32, _tails_of_range_f64)
 _bits_of_ids = by_precision(_bits_of_ids_f32, _bits_of_ids_f64)
-_exponentials_of_bits = by_precision(_exponentials_of_bits_f32, _exponentials_of_bits_f64)
-_exponential_of_tail = by_precision(_exponential_of_tail_f32, _exponential_of_tail_f64)
+exponentials_of_bits = by_precision(_exponentials_of_bits_f32, _exponentials_of_bits_f64)
+exponential_of_tail = by_precision(_exponential_of_tail_f32, _exponential_of_tail_f64)
 gumbel_of_exponential = by_precision(gumbel_of_exponential_f32, gumbel_of_exponential_f64)
 
 

@@ -20,7 +20,8 @@ def add_sum(total, values, partial):
         block = values[first : min(first + BLOCK, values.shape[0])]
         n = block.shape[0]
         whole = n - n % LANES
-        partial[:] = 0
+        for p in range(LANES):
+            partial[p] = 0
         start = 0
         while start + 8 * LANES <= whole:  # eight lines at a time stay in registers: 0.05 ns a value against 0.17
             lines = block[start : start + 8 * LANES]
@@ -49,7 +50,8 @@ def add_dot(total, left, right, partial):
         a, b = left[first:last], right[first:last]
         n = a.shape[0]
         whole = n - n % LANES
-        partial[:] = 0
+        for p in range(LANES):
+            partial[p] = 0
         start = 0
         while start + 8 * LANES <= whole:
             c, d = a[start : start + 8 * LANES], b[start : start + 8 * LANES]

@@ -193,7 +193,7 @@ def topk_rows(
                     narrow[outer, inner, place] = int32(-1)
                 else:
                     index[outer, inner, place] = -1
-            score[outer, inner, :] = real(NAN_F64)
+                score[outer, inner, place] = real(NAN_F64)
             threshold[outer, inner] = real(NAN_F64)
             continue
         found = size
