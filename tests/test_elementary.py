@@ -304,3 +304,45 @@ def test_scores_of_finite_logits_are_finite(function, dtype):
     assert score(dtype(-np.inf), dtype(2.0**-60), noise) == -np.inf
     assert score(dtype(np.inf), one, noise) == np.inf
     assert math.isnan(score(dtype(np.nan), one, noise))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exp_of_what_is_not_positive_is_exp(dtype):
+    """The shorter function gives the same bits, down to 0 and through the subnormals."""
+    general, shorter, limit = (
+        (elementary.exp_f32, elementary.exp_nonpositive_f32, 110.0)
+        if dtype == np.float32
+        else (elementary.exp_f64, elementary.exp_nonpositive_f64, 760.0)
+    )
+
+    @njit(error_model="numpy")
+    def differing(x):
+        count = 0
+        for i in range(x.size):
+            count += general(x[i]) != shorter(x[i])
+        return count
+
+    x = -np.concatenate([np.linspace(0, limit, 2_000_000), 10.0 ** np.random.default_rng(4).uniform(-40, 38, 200_000)])
+    x = np.concatenate([x, [-0.0, -np.inf, -np.finfo(dtype).max]]).astype(dtype)
+    assert differing(x) == 0
+    assert differing(np.array([1.0, 100.0], dtype)) == (1 if dtype == np.float32 else 0)  # above the limit it may differ
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_quotient(dtype):
+    """Within an ulp of the division, and 1 where numerator and divisor are equal."""
+
+    @njit(error_model="numpy")
+    def quotients(x, divisor, out):
+        for i in range(x.size):
+            out[i] = elementary.quotient(x[i], divisor[i], x.dtype.type(1.0) / divisor[i])
+
+    rng = np.random.default_rng(9)
+    x, divisor = (np.exp(rng.uniform(-20, 20, 1_000_000)).astype(dtype) for _ in range(2))
+    out = np.empty_like(x)
+    quotients(x, divisor, out)
+    error = np.abs(out - x / divisor) / np.spacing(x / divisor)
+    print(f"{dtype.__name__}: {int((error > 0).sum())} of a million differ from the division, by at most {error.max():.0f} ulp")
+    assert error.max() <= 1
+    quotients(x, x, out)
+    assert (out == 1).all()

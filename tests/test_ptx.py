@@ -11,7 +11,7 @@ from fractions import Fraction
 import cuda_compile
 import numpy as np
 import pytest
-from numba import float32, float64, int64, njit, types, uint32, uint64
+from numba import float32, float64, int32, int64, njit, types, uint32, uint64
 from numba.core.dispatcher import Dispatcher
 from ptx_machine import Machine, fma32, fma64
 
@@ -167,7 +167,7 @@ cell = (words32, words32, steps_low, words32, words32, columns)
 CASES = {
     "philox4x32": each(element_of(4, 6), philox.philox4x32, uint32(*[uint32] * 6), [words32] * 6),
     "philox4x32_wide": each(element_of(4, 6), philox.philox4x32_wide, uint64(*[uint32] * 6), [words32] * 6, FEW),
-    "philox_nine_rounds": each(element_of(6, 6), philox.philox_nine_rounds, uint64(*[uint32] * 6), [words32] * 6, FEW),
+    "philox_nine_rounds": each(element_of(6, 6), philox.philox_nine_rounds, uint64(*[uint64] * 6), [words64] * 6, FEW),
     "fold": each(element_of(2, 4), philox.fold, uint32(uint32, uint32, uint64, uint32), [words32, words32, words64, words32]),
     "log1p_reduced_f32": one(elementary.log1p_reduced_f32, f32_f32, [third_f32, exponents(np.float32, -126, 127)]),
     "log1p_reduced_f64": one(elementary.log1p_reduced_f64, f64_f64, [third_f64, exponents(np.float64, -1022, 1023)]),
@@ -179,6 +179,20 @@ CASES = {
     "log_f64": one(elementary.log_f64, float64(float64), [any_f64]),
     "exp_f32": one(elementary.exp_f32, float32(float32), [any_f32]),
     "exp_f64": one(elementary.exp_f64, float64(float64), [any_f64]),
+    "exp_nonpositive_f32": one(elementary.exp_nonpositive_f32, float32(float32), [reduced(np.float32, -120, 0)]),
+    "exp_nonpositive_f64": one(elementary.exp_nonpositive_f64, float64(float64), [reduced(np.float64, -760, 0)]),
+    "exp_reduced_f32": [
+        (element_of(2, 1)(elementary.exp_reduced_f32, 0), float32(float32), [reduced(np.float32, -104, 89)], FEW),
+        (element_of(2, 1)(elementary.exp_reduced_f32, 1), int32(float32), [reduced(np.float32, -104, 89)], FEW),
+    ],
+    "exp_reduced_f64": [
+        (element_of(2, 1)(elementary.exp_reduced_f64, 0), float64(float64), [reduced(np.float64, -746, 710)], FEW),
+        (element_of(2, 1)(elementary.exp_reduced_f64, 1), int64(float64), [reduced(np.float64, -746, 710)], FEW),
+    ],
+    "quotient": [
+        *one(elementary.quotient, float32(*[float32] * 3), [positive(np.float32, -60, 60)] * 3),
+        *one(elementary.quotient, f64_3, [positive(np.float64, -400, 400)] * 3),
+    ],
     "mulhi64": one(elementary.mulhi64, uint64(uint64, uint64), [words64, words64]),
     "counter_of_step": one(field.counter_of_step, uint32(int64, uint32), [steps, below(4)]),
     "key_of_step": each(element_of(2, 3), field.key_of_step, uint32(uint32, uint32, int64), [words32, words32, steps]),

@@ -73,7 +73,7 @@ def test_columns_shared_by_threads(eager, rows, dtype):
     for x in cases:
         x = x.astype(dtype)
         for given in ({}, {"temperature": 0.0}, {"cols": np.arange(columns) + 5}, {"n": 2} if rows == 1 else {}):
-            assert cpu._column_pieces(_request(x, given)) > 1
+            assert cpu._shares_columns(_request(x, given))
             wanted = dense_categorical(x, **given)
             np.testing.assert_array_equal(ng.categorical(KEY, x, **given), wanted)
     for place in (0, TILE, columns - 1):
