@@ -30,7 +30,7 @@ from summary import COLUMNS, NAMES, NOTE, row
 import numgumbel as ng
 from numgumbel.workloads import WORKLOADS
 
-SHORT, SAMPLE = 100e-6, 2e-3  # seconds: calls below the first are repeated until a sample takes the second
+SAMPLE = 5e-3  # seconds: calls are repeated until a sample takes as long, as in a stream of calls
 WARM_UP, LONG = 10e-3, 50e-3  # seconds of warming up; calls beyond the second warm themselves up
 WORTH_THREADS = 200e-6  # seconds of a call from which it is also timed on one thread
 BUDGET, FEWEST = 8.0, 5  # seconds of a workload's rounds, unless that leaves too few rounds
@@ -43,11 +43,12 @@ class Runner:
     def __init__(self, contender, workload, inputs):
         self.contender = contender
         self.samples = []
-        self._call = contender.prepare(workload, inputs)
-        self._on_threads(self._call)  # compiles, and touches new memory
+        call = contender.prepare(workload, inputs)
+        self._timer = timeit.Timer(call)  # made once: its compilation would leave helper threads time to fall asleep
+        self._on_threads(call)  # compiles, and touches new memory
         self.call_s = min(self._seconds(1) for _ in range(3))
         self.calls = 1
-        while self.call_s < SHORT and self.call_s * self.calls < SAMPLE:
+        while self.call_s * self.calls < SAMPLE:
             self.calls *= 2
             self.call_s = self._seconds(self.calls)
         self.warm_ups = 0 if self.call_s > LONG else max(1, round(WARM_UP / self.call_s))
@@ -65,7 +66,7 @@ class Runner:
 
     def _seconds(self, calls):
         """Seconds a call, of that many."""
-        return self._on_threads(lambda: timeit.Timer(self._call).timeit(calls)) / calls
+        return self._on_threads(lambda: self._timer.timeit(calls)) / calls
 
     def _on_threads(self, run):
         threads = ng.get_num_threads()
