@@ -10,11 +10,12 @@ Gumbel, *Statistical Theory of Extreme Values and Some Practical Applications*, 
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import Any
 
 import numpy as np
-from numba import types, vectorize
+from numba import types
 from numba.extending import overload
 
 from .kernels import distribution as scalars
@@ -22,9 +23,16 @@ from .kernels import distribution as scalars
 __all__ = ["cdf", "pdf", "ppf"]
 
 
-_pdf_of_arrays = vectorize(lambda x, loc, scale: scalars.pdf(x, loc, scale))
-_cdf_of_arrays = vectorize(lambda x, loc, scale: scalars.cdf(x, loc, scale))
-_ppf_of_arrays = vectorize(lambda q, loc, scale: scalars.ppf(q, loc, scale))
+_compiling = threading.RLock()
+
+
+@functools.cache
+def _of_arrays(name: str) -> Any:
+    """The ufunc of one of the scalars, made when first asked for: what numba loads for it takes 20 ms."""
+    from numba import vectorize
+
+    scalar = getattr(scalars, name)
+    return vectorize(lambda x, loc, scale: scalar(x, loc, scale))
 
 
 def pdf(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
@@ -47,7 +55,7 @@ def pdf(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     >>> float(distribution.pdf(0.0))
     0.36787944117144233
     """
-    return _apply(_pdf_of_arrays, x, loc, scale)
+    return _apply("pdf", x, loc, scale)
 
 
 def cdf(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
@@ -69,7 +77,7 @@ def cdf(x: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     >>> float(distribution.cdf(0.0))
     0.36787944117144233
     """
-    return _apply(_cdf_of_arrays, x, loc, scale)
+    return _apply("cdf", x, loc, scale)
 
 
 def ppf(q: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
@@ -92,28 +100,31 @@ def ppf(q: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
     >>> float(distribution.ppf(0.5))
     0.36651292058166435
     """
-    return _apply(_ppf_of_arrays, q, loc, scale)
+    return _apply("ppf", q, loc, scale)
 
 
-_compiling = threading.Lock()
-
-
-def _apply(ufunc: Any, *arguments: Any) -> Any:
-    """A ufunc of float64 arguments; compiled by one thread at a time."""
+def _apply(name: str, *arguments: Any) -> Any:
+    """A ufunc of float64 arguments; made and compiled by one thread at a time."""
     values = [np.asarray(argument, np.float64) for argument in arguments]
     with np.errstate(all="ignore"):  # the limits are meant
-        if not ufunc.types:
-            with _compiling:
+        with _compiling:
+            ufunc = _of_arrays(name)
+            if not ufunc.types:
                 ufunc(0.0, 0.0, 1.0)
         return ufunc(*values)
 
 
-def _inside_njit(function: Any, of_numbers: Any, of_arrays: Any) -> None:
+def _chosen(name: str, *arguments: Any) -> Any:
+    """The scalar, or the ufunc where an argument is an array."""
+    return _of_arrays(name) if any(isinstance(a, types.Array) for a in arguments) else getattr(scalars, name)
+
+
+def _inside_njit(function: Any) -> None:
     """Make a function of this module callable in compiled code, with the same defaults."""
 
     @overload(function, jit_options={"error_model": "numpy"})
     def _choose(x, loc=0.0, scale=1.0):  # type: ignore  # an overload's signature is its implementation's
-        chosen = of_arrays if any(isinstance(a, types.Array) for a in (x, loc, scale)) else of_numbers
+        chosen = _chosen(function.__name__, x, loc, scale)
 
         def call(x, loc=0.0, scale=1.0):  # type: ignore
             return chosen(x, loc, scale)
@@ -124,7 +135,7 @@ def _inside_njit(function: Any, of_numbers: Any, of_arrays: Any) -> None:
 @overload(ppf, jit_options={"error_model": "numpy"})
 def _ppf_inside_njit(q, loc=0.0, scale=1.0):  # type: ignore
     # Apart from the others because an overload repeats its function's argument names.
-    chosen = _ppf_of_arrays if any(isinstance(a, types.Array) for a in (q, loc, scale)) else scalars.ppf
+    chosen = _chosen("ppf", q, loc, scale)
 
     def call(q, loc=0.0, scale=1.0):  # type: ignore
         return chosen(q, loc, scale)
@@ -132,5 +143,5 @@ def _ppf_inside_njit(q, loc=0.0, scale=1.0):  # type: ignore
     return call
 
 
-_inside_njit(pdf, scalars.pdf, _pdf_of_arrays)
-_inside_njit(cdf, scalars.cdf, _cdf_of_arrays)
+_inside_njit(pdf)
+_inside_njit(cdf)
