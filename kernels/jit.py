@@ -67,11 +67,15 @@ class _WideLowering(NativeLowering):
         return _WideLower
 
 
-def _without_entry(state):
-    """No machine code for a function that compiled code alone calls: it becomes part of every caller's."""
+def _without_machine_code(state):
+    """A library that is linked, as LLVM's code, into those of its callers, and never turned into machine code of its own."""
+    library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
+    library.enable_object_caching()  # so far as Numba's own lowering does it
+    library._finalize_final_module = lambda: setattr(library, "_finalized", True)
     state.targetctx = state.targetctx.subtarget()
     # Numba knows a function by its entry, and takes nothing but a builtin for one: a new list's method, which nobody calls.
     state.targetctx.get_executable = lambda library, fndesc, env: [].append
+    return library
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -81,10 +85,8 @@ class _ScalarLowering(NativeLowering):
     _name = "numgumbel_scalar_lowering"
 
     def run_pass(self, state):
-        library = state.library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
-        library.enable_object_caching()  # so far as Numba's own lowering does it
-        library._optimize_final_module = lambda: None
-        _without_entry(state)
+        state.library = _without_machine_code(state)
+        state.library._optimize_final_module = lambda: None
         return super().run_pass(state)
 
 
@@ -95,7 +97,7 @@ class _LoopLowering(_WideLowering):
     _name = "numgumbel_loop_lowering"
 
     def run_pass(self, state):
-        _without_entry(state)
+        state.library = _without_machine_code(state)
         return super().run_pass(state)
 
 

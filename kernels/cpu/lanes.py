@@ -25,7 +25,6 @@ from .cells import (
     note_invalid,
     row_types,
     step_of,
-    store_tile,
     temperature_of,
 )
 from .dense import WIDTH, argmax_of_short_row
@@ -172,11 +171,12 @@ def load_lanes(reals, cells, mask, flags, start, n, begin, width, lanes):
     done = 0
     while done < n:
         m = min(n - done, count - inner)
-        block = cells[outer, inner : inner + m, begin : begin + width]
-        whole = turn_rows(reals[LOGITS + done :], block, LANES) if done & 15 == 0 else 0
+        whole = 0
+        if done & 15 == 0:
+            whole = turn_rows(reals, LOGITS + done, LANES, cells, outer, inner, m, begin, width)
         for r in range(whole, m):
             for h in range(width):
-                reals[LOGITS + h * LANES + done + r] = block[r, h]
+                reals[LOGITS + h * LANES + done + r] = cells[outer, inner + r, begin + h]
         outer, inner, done = outer + 1, 0, done + m
     if width & 1:  # columns come in pairs
         for r in range(lanes):
@@ -189,10 +189,10 @@ def load_lanes(reals, cells, mask, flags, start, n, begin, width, lanes):
         outer = start // count
         inner = start - outer * count
         for r in range(n):
-            allowed = mask[outer, inner, begin : begin + width]
             for h in range(width):
                 x = reals[LOGITS + h * LANES + r]  # no branch: a mask is anything but regular
-                reals[LOGITS + h * LANES + r] = x if allowed[h] != 0 else reals.dtype.type(-INF_F64)
+                allowed = mask[outer, inner, begin + h] != 0
+                reals[LOGITS + h * LANES + r] = x if allowed else reals.dtype.type(-INF_F64)
             inner += 1
             if inner == count:
                 outer, inner = outer + 1, 0
@@ -277,7 +277,8 @@ def argmax_short_rows(
                 for r in range(m):
                     narrow[outer, inner + r] = int32(chosen[done + r])
             else:
-                store_tile(index[outer, inner : inner + m], chosen[done : done + m])
+                for r in range(m):
+                    index[outer, inner + r] = chosen[done + r]
             outer, inner, done = outer + 1, 0, done + m
         start += n
     return bad

@@ -15,11 +15,11 @@ GROUP = 8
 
 
 @intrinsic
-def turn_block(typingctx, lanes, at, spacing, rows, first):
-    """lanes[at + r + spacing * h] = rows[first + r, h] for h below 8 and one vector of rows: 16 in float32, 8 in float64.
+def turn_block(typingctx, lanes, at, spacing, cells, outer, inner, begin):
+    """lanes[at + r + spacing * h] = cells[outer, inner + r, begin + h], h below 8, for one vector of rows: 64 bytes of them.
 
-    Reads eight columns from each row, whatever its width: the caller knows that memory to be there. OUT real[n] contiguous;
-    int64; int64; IN real[n, any] with packed rows; int64.
+    Reads eight columns from each row, whatever its width: the caller knows that memory to be there, and columns to be packed.
+    OUT real[n] contiguous; int64; int64; IN real[outer, inner, K]; int64 three times. Returns the number of rows.
     """
     element = lanes.dtype
     count = 64 // (element.bitwidth // 8)  # rows a block: lanes of a vector of 512 bits
@@ -27,16 +27,18 @@ def turn_block(typingctx, lanes, at, spacing, rows, first):
     def codegen(context, builder, signature, arguments):
         destination = context.make_array(signature.args[0])(context, builder, arguments[0])
         source = context.make_array(signature.args[3])(context, builder, arguments[3])
-        at, spacing, first = arguments[1], arguments[2], arguments[4]
+        at, spacing = arguments[1], arguments[2]
         word, byte = ir.IntType(64), ir.IntType(8).as_pointer()
         real = context.get_data_type(element)
         eight, size = ir.VectorType(real, GROUP), element.bitwidth // 8
-        stride = builder.extract_value(source.strides, 0)
-        base = builder.bitcast(source.data, byte)
+        strides = [builder.extract_value(source.strides, axis) for axis in range(3)]
+        first = word(0)
+        for place, stride in zip(arguments[4:], strides, strict=True):
+            first = builder.add(first, builder.mul(place, stride))
+        base = builder.gep(builder.bitcast(source.data, byte), [first])
 
         def load(r):
-            offset = builder.mul(stride, builder.add(first, word(r)))
-            pointer = builder.bitcast(builder.gep(base, [offset]), eight.as_pointer())
+            pointer = builder.bitcast(builder.gep(base, [builder.mul(strides[1], word(r))]), eight.as_pointer())
             return builder.load(pointer, align=size)
 
         def shuffle(x, y, places):
@@ -60,29 +62,35 @@ def turn_block(typingctx, lanes, at, spacing, rows, first):
             builder.store(vector, builder.bitcast(pointer, full), align=size)
         return word(count)
 
-    return types.int64(lanes, types.int64, types.int64, rows, types.int64), codegen
+    return types.int64(lanes, types.int64, types.int64, cells, *[types.int64] * 3), codegen
 
 
 @loop
-def turn_rows(lanes, rows, spacing):
-    """lanes[r + spacing * h] = rows[r, h] for as many whole blocks of rows as lie safely in memory; how many rows were done.
+def turn_rows(lanes, at, spacing, cells, outer, inner, m, begin, width):
+    """lanes[at + r + spacing * h] = cells[outer, inner + r, begin + h], by whole blocks of rows as far as that is safe.
 
     Parameters
     ----------
     lanes : OUT real[n], contiguous
-        Room for eight columns, whatever the width of the rows: more than their width is filled with anything.
-    rows : IN real[m, 1 .. 8], any strides
-    spacing : int64
-        Distance of columns in `lanes`.
+        Room for eight columns, whatever the width of the rows: what is beyond it is filled with anything.
+    at, spacing : int64
+        Place of the first row; distance of columns.
+    cells : IN real[outer, inner, K]
+    outer, inner, m, begin, width : int64
+        Rows inner .. inner + m and columns begin .. begin + width, of which there are 1 to 8.
+
+    Returns
+    -------
+    int64
+        How many rows were done.
     """
-    m, width = rows.shape
-    step, size = rows.strides[0], rows.itemsize
-    if rows.strides[1] != size or step <= 0:
+    step, size = cells.strides[1], cells.itemsize
+    if cells.strides[2] != size or step <= 0:
         return 0
     # What is read beyond a row's end must end before the last row does.
     safe = m if width == GROUP else m - ((GROUP - width) * size + step - 1) // step
     done = 0
     block = 64 // size
     while done + block <= safe:
-        done += turn_block(lanes, done, spacing, rows, done)
+        done += turn_block(lanes, at + done, spacing, cells, outer, inner + done, begin)
     return done
