@@ -138,7 +138,7 @@ def test_most_rows_are_decided(columns, most, monkeypatch):
             for group in range((x.shape[2] + 7) // 8):
                 width = min(8, x.shape[2] - 8 * group)
                 lanes.fill_lane_words(integers, addresses, group, np.uint32(5), np.uint32(6), lanes.LANES)
-                lanes.load_lanes(reals, x, mask, 0, start, lanes.LANES, 8 * group, width, lanes.LANES)
+                lanes.load_lanes(reals, chosen, x, mask, 0, start, lanes.LANES, 8 * group, width, lanes.LANES)
                 for h in range(0, width, 2):
                     left = reals[lanes.LOGITS + h * lanes.LANES :]
                     words = integers[lanes.WORDS + (h >> 1) * lanes.LANES :]

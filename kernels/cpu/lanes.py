@@ -163,8 +163,11 @@ def start_lanes(reals, addresses, step, steps, rows, flags, temperature, tempera
 
 
 @loop
-def load_lanes(reals, cells, mask, flags, start, n, begin, width, lanes):
-    """Logits of up to eight columns, turned from rows to lanes, -inf where masked; lanes without a row hold anything."""
+def load_lanes(reals, scratch, cells, mask, flags, start, n, begin, width, lanes):
+    """Logits of up to eight columns, turned from rows to lanes, -inf where masked; lanes without a row hold anything.
+
+    OUT real[12, LANES] from LOGITS on, scratch int64[LANES], IN real[outer, inner, K], uint8[outer, inner, K].
+    """
     count = cells.shape[1]
     outer = start // count
     inner = start - outer * count
@@ -188,14 +191,19 @@ def load_lanes(reals, cells, mask, flags, start, n, begin, width, lanes):
     if flags & HAS_MASK:
         outer = start // count
         inner = start - outer * count
-        for r in range(n):
+        for r in range(n):  # the mask of a row's eight columns in one number, so that it is applied lane by lane
+            bits = int64(0)
             for h in range(width):
-                x = reals[LOGITS + h * LANES + r]  # no branch: a mask is anything but regular
-                allowed = mask[outer, inner, begin + h] != 0
-                reals[LOGITS + h * LANES + r] = x if allowed else reals.dtype.type(-INF_F64)
+                bits |= int64(mask[outer, inner, begin + h]) << int64(8 * h)
+            scratch[r] = bits
             inner += 1
             if inner == count:
                 outer, inner = outer + 1, 0
+        for h in range(width):
+            x = reals[LOGITS + h * LANES :]
+            for r in range(lanes):
+                allowed = (scratch[r] >> int64(8 * h)) & int64(255) != 0
+                x[r] = x[r] if allowed else reals.dtype.type(-INF_F64)
 
 
 @loop
@@ -255,7 +263,7 @@ def argmax_short_rows(
                 begin = group * GROUP
                 width = min(GROUP, columns - begin)
                 fill_lane_words(integers, addresses, group, a, b, lanes)
-                load_lanes(reals, cells, mask, flags, start, n, begin, width, lanes)
+                load_lanes(reals, chosen, cells, mask, flags, start, n, begin, width, lanes)
                 for h in range(0, width, 2):
                     left, right = reals[LOGITS + h * LANES :], reals[LOGITS + (h + 1) * LANES :]
                     words = integers[WORDS + (h >> 1) * LANES :]
