@@ -27,10 +27,10 @@ def copy(tmp_path):
     return tmp_path / "source"
 
 
-def run(source, cache):
+def run(source, cache, code=CODE):
     """(values, cache folder) of a process that imports the copy."""
     environment = {**os.environ, "PYTHONPATH": str(source), "NUMGUMBEL_CACHE_DIR": str(cache), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-W", "error", "-c", CODE]
+    command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, env=environment, cwd=source, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -53,6 +53,18 @@ def test_a_second_process_compiles_nothing_and_an_edited_scalar_is_seen(copy, tm
     edited, other_folder = run(copy, cache)
     assert edited != values
     assert other_folder != folder
+
+
+def test_an_edit_between_import_and_first_call_is_not_kept_as_the_new_source(copy, tmp_path):
+    """What was imported is what is compiled: it must not lie in the folder of the sources as they are by then."""
+    cache, scalars = tmp_path / "cache", copy / "numgumbel" / "kernels" / "field.py"
+    text = scalars.read_text()
+    edited = text.replace("DOMAIN_FINE = uint32(1)", "DOMAIN_FINE = uint32(2)")
+    edit = f"import numgumbel; from pathlib import Path; Path({str(scalars)!r}).write_text({edited!r})"
+    old = run(copy, cache, edit + CODE)
+    new = run(copy, cache)
+    assert old[0] == str(ng.gumbel(ng.key(1), 3, dtype=np.float32).tolist()) != new[0]
+    assert old[1] != new[1]
 
 
 def test_damaged_files_are_compiled_anew(copy, tmp_path):
