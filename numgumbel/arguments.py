@@ -327,9 +327,12 @@ def _float(number: float) -> float:
 
 
 def output(
-    out: Any, name: str, shape: tuple[int, ...], dtypes: tuple[Any, ...], family: Family, inputs: Any = ()
+    out: Any, name: str, shape: tuple[int, ...], dtypes: tuple[Any, ...], family: Family, inputs: Any = (), shared: Any = None
 ) -> np.ndarray:
-    """A new array of the first dtype, or the caller's `out` after its dtype, shape and overlap with inputs are checked."""
+    """A new array of the first dtype, or the caller's `out` after its dtype, shape and overlap with inputs are checked.
+
+    It may be an input, element for element, since each is read before it is written; but not `shared`, which every row reads.
+    """
     if out is None:
         return np.empty(shape, dtypes[0])
     array = host_view(out, name, family)
@@ -346,7 +349,7 @@ def output(
     if array.size and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
         raise ValueError(f"{name} is a broadcast view: several of its elements share memory")
     for other in inputs:
-        if other is not None and overlap(array, other) and not _same_memory(array, other):
+        if other is not None and overlap(array, other) and (other is shared or not _same_memory(array, other)):
             raise ValueError(f"{name} overlaps an input")
     return array
 

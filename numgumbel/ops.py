@@ -148,7 +148,7 @@ def categorical(
         invalid=invalid,
     )
     index = check.output(
-        out, "out", (*request.leading, *request.batch), _index_dtypes(request), request.family, _inputs(request)
+        out, "out", (*request.leading, *request.batch), _index_dtypes(request), request.family, _inputs(request), request.cols
     )
     run = operation("categorical" if method == "gumbel" else "inverse_cdf", request.family.backend)
     _refuse(request, "categorical", run(request, index))
@@ -406,7 +406,7 @@ def gumbel_topk(
         raise TypeError(f"out must be a TopK or a tuple of 3 arrays, got {type(out).__name__}")
     places = [None] * 3 if out is None else list(out)
     shape, family, given = (*request.leading, *request.along_axis_shape(k)), request.family, _inputs(request)
-    index = check.output(places[0], "out.index", shape, _index_dtypes(request), family, given)
+    index = check.output(places[0], "out.index", shape, _index_dtypes(request), family, given, request.cols)
     score = check.output(places[1], "out.score", shape, (request.dtype,), family, given)
     threshold = check.output(places[2], "out.threshold", (*request.leading, *request.batch), (request.dtype,), family, given)
     if check.overlap(score, threshold) or check.overlap(index, score) or check.overlap(index, threshold):

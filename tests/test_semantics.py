@@ -756,3 +756,26 @@ def test_the_same_key_and_step_is_the_same_noise():
     equal(ng.categorical(KEY, x), ng.categorical(pickle.loads(pickle.dumps(KEY)), x))
     assert not np.array_equal(ng.gumbel(KEY, (20, 30)), ng.gumbel(KEY, (20, 30), step=1))
     assert not np.array_equal(ng.gumbel(KEY, (20, 30)), ng.gumbel(ng.key(7, "other"), (20, 30)))
+
+
+def test_an_output_that_every_row_reads_is_refused():
+    """Column ids serve all rows: the first row's index must not overwrite the second row's ids."""
+    ids = np.random.default_rng(1).permutation(1000)[:40]
+    kept = ids.copy()
+    with pytest.raises(ValueError, match="out overlaps an input"):
+        ng.categorical(KEY, np.zeros((40, 40), np.float32), cols=ids, out=ids)
+    with pytest.raises(ValueError, match="out overlaps an input"):
+        ng.categorical(KEY, np.zeros(40, np.float32), cols=ids, n=40, out=ids)
+    equal(ids, kept)
+
+
+@both_dtypes
+def test_the_gradient_of_a_marked_row_is_nan_all_over(dtype):
+    x = np.zeros((3, 4), dtype)
+    x[0, 0] = np.nan
+    mask = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 0, 1]], bool)
+    gradient = ng.gumbel_softmax_vjp(KEY, x, np.ones_like(x), mask=mask, invalid="mark")
+    assert np.isnan(gradient[:2]).all()
+    assert np.isfinite(gradient[2]).all()
+    sample = ng.gumbel_softmax(KEY, x, mask=mask, invalid="mark")
+    equal(ng.gumbel_softmax_vjp(KEY, x, np.ones_like(x), sample=sample, mask=mask), gradient)

@@ -176,6 +176,9 @@ def softmax_vjp_rows(sample, cotangent, mask, flags, tau, taus, first, last, gra
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
+        if sample[outer, inner, 0] != sample[outer, inner, 0]:  # a marked row is NaN all over, and so is its gradient
+            fill_row(gradient[outer, inner], real(NAN_F64))
+            continue
         inverse = real(1.0 / temperature_of(tau, taus, flags, outer, inner))
         total = 0.0
         for start in range(0, columns, TILE):
