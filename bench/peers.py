@@ -234,32 +234,28 @@ def _torch_gumbel_softmax(workload, x, forbidden):
     return lambda: torch.nn.functional.gumbel_softmax(x)
 
 
-@peer("torch, race", "any", READY_MADE, "torch")
-def _torch_race(workload, x, forbidden):
+def _torch_less(workload, x, forbidden, draw):
+    """The call that takes a fresh `draw(torch, buffer)` off the logits and reduces what is left."""
     torch, x, forbidden = _torch_arrays(x, forbidden)
     buffer = torch.empty_like(x)
 
     def call():
-        torch.sub(x, buffer.exponential_().log_(), out=buffer)
+        torch.sub(x, draw(torch, buffer), out=buffer)
         if forbidden is not None:
             buffer.masked_fill_(forbidden, -torch.inf)
         return _torch_result(torch, workload, buffer)
 
     return call
+
+
+@peer("torch, race", "any", READY_MADE, "torch")
+def _torch_race(workload, x, forbidden):
+    return _torch_less(workload, x, forbidden, lambda torch, buffer: buffer.exponential_().log_())
 
 
 @peer("torch, uniform race", "any", HAND_TUNED, "torch")
 def _torch_uniform_race(workload, x, forbidden):
-    torch, x, forbidden = _torch_arrays(x, forbidden)
-    buffer = torch.empty_like(x)
-
-    def call():
-        torch.sub(x, torch.rand(x.shape, out=buffer).log_().neg_().log_(), out=buffer)
-        if forbidden is not None:
-            buffer.masked_fill_(forbidden, -torch.inf)
-        return _torch_result(torch, workload, buffer)
-
-    return call
+    return _torch_less(workload, x, forbidden, lambda torch, buffer: torch.rand(buffer.shape, out=buffer).log_().neg_().log_())
 
 
 @peer("torch, inverse CDF", "categorical", HAND_TUNED, "torch")

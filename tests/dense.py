@@ -12,32 +12,20 @@ from numgumbel.kernels import elementary, field
 TILE, LANES = 1024, 32  # the summation order is part of the definition, so it is spelt out again here
 
 
-@njit(error_model="numpy")
-def _field_f32(k0, k1, steps, rows, cols, out):
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = field.gumbel_at_f32(k0, k1, steps[i], rows[i], cols[i, j])
+def _at_addresses(scalar):
+    """A loop over addresses of one of the field's scalars."""
+
+    @njit(error_model="numpy")
+    def run(k0, k1, steps, rows, cols, out):
+        for i in range(out.shape[0]):
+            for j in range(out.shape[1]):
+                out[i, j] = scalar(k0, k1, steps[i], rows[i], cols[i, j])
+
+    return run
 
 
-@njit(error_model="numpy")
-def _field_f64(k0, k1, steps, rows, cols, out):
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = field.gumbel_at_f64(k0, k1, steps[i], rows[i], cols[i, j])
-
-
-@njit(error_model="numpy")
-def _exponentials_f32(k0, k1, steps, rows, cols, out):
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = field.exponential_at_f32(k0, k1, steps[i], rows[i], cols[i, j])
-
-
-@njit(error_model="numpy")
-def _exponentials_f64(k0, k1, steps, rows, cols, out):
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = field.exponential_at_f64(k0, k1, steps[i], rows[i], cols[i, j])
+_gumbels = _at_addresses(field.gumbel_at_f32), _at_addresses(field.gumbel_at_f64)
+_exponentials = _at_addresses(field.exponential_at_f32), _at_addresses(field.exponential_at_f64)
 
 
 @njit(error_model="numpy")
@@ -90,12 +78,12 @@ log = _elementwise(elementary.log_f32, elementary.log_f64)
 
 def gumbel(key, shape, dtype, step=0, rows=None, cols=None):
     """G as an array of `shape` (rows, columns); step and rows scalar or one a row, cols one a column or one a cell."""
-    return _field(key, shape, dtype, step, rows, cols, (_field_f32, _field_f64))
+    return _field(key, shape, dtype, step, rows, cols, _gumbels)
 
 
 def exponential(key, shape, dtype, step=0, rows=None, cols=None):
     """E; arguments as in `gumbel`."""
-    return _field(key, shape, dtype, step, rows, cols, (_exponentials_f32, _exponentials_f64))
+    return _field(key, shape, dtype, step, rows, cols, _exponentials)
 
 
 def _field(key, shape, dtype, step, rows, cols, runs):

@@ -38,7 +38,7 @@ ROWS_OF_ONE_ROUND = 1 << 15
 # 0.42 in float64 (400 rows).
 SHORT = {np.dtype(np.float32): 512, np.dtype(np.float64): 400}
 
-# Nanoseconds a float32 cell on one thread, to the nearest half: what a call is worth in threads.
+# Nanoseconds a float32 cell on one thread, roughly: what a call is worth in threads.
 COST = {
     argmax_rows: 0.5,
     argmax_short_rows: 0.7,
@@ -49,7 +49,8 @@ COST = {
     noise_rows: 1.0,
 }
 
-# From this much work on, in nanoseconds, a second thread is asked for (a hand-over takes some 60 us); and the least a piece.
+# From this much work on, in nanoseconds, a second thread is asked for; and the least a piece. A hand-over to a thread that
+# watches takes 16 us, to one that sleeps 60.
 WORTH_A_THREAD, LEAST_PIECE = 200_000, 25_000
 
 # Plain calls on up to this much are one kernel call: no more than 0.2 ms.
@@ -209,7 +210,7 @@ def _sample(
     scratch: Callable[[], tuple[np.ndarray, ...]] = tuple,
 ) -> np.ndarray:
     """Run a sampling kernel for every draw and every block of rows; count and first positions of invalid rows."""
-    compiled, cost = kernel[request.dtype], COST[kernel] * request.dtype.itemsize / 4 * request.columns
+    compiled, cost = kernel[request.dtype], _row_cost(kernel, request)
     invalid = np.zeros(1 + NAMED_ROWS, np.int64)
     for rows, offset, common, results in _layouts(request, outputs):
 
@@ -222,10 +223,15 @@ def _sample(
     return invalid
 
 
+def _row_cost(kernel: Any, request: Request) -> float:
+    """Nanoseconds a row on one thread, roughly."""
+    return COST[kernel] * request.dtype.itemsize / 4 * request.columns
+
+
 def _share_columns(request: Request, index: np.ndarray) -> np.ndarray:
     """`categorical` of few long rows: parts of the columns on several threads, then the best of the parts."""
     compiled = argmax_rows[request.dtype]
-    invalid, cost = np.zeros(1 + NAMED_ROWS, np.int64), COST[argmax_rows] * request.dtype.itemsize / 4 * request.columns
+    invalid, cost = np.zeros(1 + NAMED_ROWS, np.int64), _row_cost(argmax_rows, request)
     for rows, offset, common, (target, narrow) in _layouts(request, (_Values(index, 0),)):
         address, cells, mask, flags, *temperatures = common[:6], *common[6:]
         ends = [min(tile * TILE, request.columns) for tile in _ends(-(-request.columns // TILE), cost * rows)]
@@ -319,8 +325,8 @@ def _ends(units: int, cost: float) -> list[int]:
 def _shares_columns(request: Request) -> bool:
     """Whether there are fewer rows than threads, and work for several."""
     rows = math.prod(request.batch) * (1 if request.draws is None else request.draws)
-    cost = COST[argmax_rows] * request.dtype.itemsize / 4 * rows * request.columns
-    return 0 < rows < get_num_threads() and cost >= WORTH_A_THREAD and request.columns >= 2 * TILE
+    worth = rows * _row_cost(argmax_rows, request) >= WORTH_A_THREAD
+    return 0 < rows < get_num_threads() and worth and request.columns >= 2 * TILE
 
 
 def _rounds(request: Request, outputs: tuple[np.ndarray, ...]) -> Iterator[tuple[Request, tuple[np.ndarray, ...]]]:
