@@ -305,6 +305,23 @@ def exp_nonpositive_f64(x):
 
 
 @scalar
+def exp_flushed_f32(x):
+    """`exp_f32` of an x of 0 or less where that is 2^-126.5 or more, else 0; NaN kept. For sums in which 1 is the largest term.
+
+    At the lower end the exponent's field is 0, and so is the factor: one product in place of two.
+    """
+    y, n = exp_reduced_f32(float32(-88.0) if x < float32(-88.0) else x)
+    return y * f32_of_bits(int32(int32(n + int32(127)) << int32(23)))
+
+
+@scalar
+def exp_flushed_f64(x):
+    """`exp_f64` of an x of 0 or less where that is 2^-1022.5 or more, else 0; NaN kept."""
+    y, n = exp_reduced_f64(float64(-709.0) if x < float64(-709.0) else x)
+    return y * f64_of_bits(int64(int64(n + int64(1023)) << int64(52)))
+
+
+@scalar
 def quotient(x, divisor, reciprocal):
     """x / divisor within an ulp, 1 where the two are equal, given the reciprocal: two multiply-adds in place of a division.
 

@@ -10,6 +10,8 @@ around it, on chunking, threads or the machine, and no noise is ever stored.
 """
 
 from . import distribution
+from .actions import Actions, LogProbEntropy, log_prob_entropy, log_prob_entropy_vjp, sample_actions
+from .draws import Draw, draw, merge
 from .generator import Generator, default_rng
 from .ids import row_ids
 from .keys import Key, fold, key
@@ -20,12 +22,16 @@ from .warming import warmup
 __version__ = "0.1.0"
 
 __all__ = [
+    "Actions",
+    "Draw",
     "Generator",
     "Key",
+    "LogProbEntropy",
     "TopK",
     "categorical",
     "default_rng",
     "distribution",
+    "draw",
     "fold",
     "get_num_threads",
     "gumbel",
@@ -33,7 +39,11 @@ __all__ = [
     "gumbel_softmax_vjp",
     "gumbel_topk",
     "key",
+    "log_prob_entropy",
+    "log_prob_entropy_vjp",
+    "merge",
     "row_ids",
+    "sample_actions",
     "set_num_threads",
     "warmup",
 ]

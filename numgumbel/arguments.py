@@ -183,7 +183,7 @@ def integer(value: Any, name: str) -> int:
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}: {value!r:.60}") from None
 
 
-def _integer_array(values: Any, name: str, family: Family) -> np.ndarray:
+def integer_array(values: Any, name: str, family: Family) -> np.ndarray:
     """An int64 array from integers of any width; 64-bit values in two's complement. Lists of Python ints are welcome."""
     array = np.asarray(values) if isinstance(values, (list, tuple, range, int)) else host_view(values, name, family)
     if array.size == 0 and isinstance(values, (list, tuple)):
@@ -203,7 +203,7 @@ def step_of(step: Any, batch: tuple[int, ...], draws: int | None, family: Family
         if not 0 <= number < STEP_END - extra:
             raise ValueError(f"step must be 0 or more and, with the draws that follow, below 2^63, got {number}")
         return number, None
-    array = _integer_array(step, "step", family)
+    array = integer_array(step, "step", family)
     if array.shape != batch and array.ndim:
         raise ValueError(f"step must be a scalar or one a row, shape {batch}, got shape {array.shape}")
     if array.size and (array.min() < 0 or array.max() > STEP_END - 1 - extra):
@@ -215,7 +215,7 @@ def row_array(rows: Any, batch: tuple[int, ...], family: Family) -> np.ndarray |
     """Row ids as int64, one a row, or None."""
     if rows is None:
         return None
-    array = _integer_array(rows, "rows", family)
+    array = integer_array(rows, "rows", family)
     if array.shape != batch:
         raise ValueError(f"rows must hold one id a row, shape {batch}, got shape {array.shape}")
     return array
@@ -246,7 +246,7 @@ def columns_of(cols: Any, batch: tuple[int, ...], columns: int, axis: int, famil
         smallest, largest, runs_on = _survey(array)
     if smallest < 0 or largest >= COLUMN_END:
         raise ValueError(f"column ids must be from 0 to 2^35 - 17, got values from {smallest} to {largest}")
-    return (None, smallest) if runs_on else (_integer_array(array, "cols", family), 0)
+    return (None, smallest) if runs_on else (integer_array(array, "cols", family), 0)
 
 
 def _survey(ids: np.ndarray) -> tuple[int, int, bool]:
@@ -380,7 +380,10 @@ def _moved_back(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:-1][:axis], shape[-1], *shape[:-1][axis:])
 
 
-def refuse_invalid(operation: str, batch: tuple[int, ...], invalid: np.ndarray) -> None:
+NOTHING_ALLOWED = "no category left, or a NaN or negative probability in an allowed cell"
+
+
+def refuse_invalid(operation: str, batch: tuple[int, ...], invalid: np.ndarray, why: str = NOTHING_ALLOWED) -> None:
     """ValueError naming the first invalid rows, if there are any. `invalid` is a count and the first positions."""
     count = int(invalid[0])
     if not count:
@@ -390,8 +393,8 @@ def refuse_invalid(operation: str, batch: tuple[int, ...], invalid: np.ndarray) 
     total = int(np.prod(batch, dtype=np.int64))
     more = ", ..." if count > len(places) else ""
     raise ValueError(
-        f"{operation}: {count} of {total} rows invalid (no category left, or a NaN or negative probability in an allowed "
-        f'cell): row {", ".join(places)}{more}; invalid="mark" marks them instead'
+        f"{operation}: {count} of {total} rows invalid ({why}): row {', '.join(places)}{more}; "
+        'invalid="mark" marks them instead'
         if batch
-        else f"{operation}: the row is invalid (no category left, or a NaN or negative probability in an allowed cell)"
+        else f"{operation}: the row is invalid ({why})"
     )

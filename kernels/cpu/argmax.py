@@ -36,19 +36,76 @@ def visit(at, best, best_index, x, inverse, address, cols, flags, outer, inner, 
 
 
 @loop
-def argmax_of_row(bound, tops, buffer, pairs, coarse, address, temperature, cols, cells, mask, flags, outer, inner, begin, end):
-    """(best score, its index or -1, whether an allowed cell is NaN) over columns begin .. end of one row.
+def argmax_of_tile(
+    best, best_index, peaked, x, bound, tops, pairs, coarse, address, greedy, inverse, cols, flags, outer, inner, start
+):
+    """One more tile of a row: its best score and index so far, whether it is peaked, and whether an allowed cell is NaN.
 
     A tile whose largest bound is below the best score so far is passed over. Otherwise the category with the largest bound is
     evaluated exactly first, as it is the likely winner, and then every other whose bound still reaches the best.
 
     Parameters
     ----------
-    bound, tops, buffer : scratch real[TILE], [PIECES], [TILE]
+    best, best_index, peaked
+        What the tiles before gave: -inf, -1 and False before the first.
+    x : IN real[n], contiguous
+        The tile's logits, from `tile_of`.
+    bound, tops : scratch real[TILE], [PIECES]
     pairs, coarse : scratch uint64[HALVES], and a view of it as uint16
         Coarse half-words.
     address : tuple
         From `row_address`.
+    greedy : bool
+        No noise: a score is the logit itself.
+    inverse : real
+        1 / T.
+    cols, flags
+        As in `argmax_rows`.
+    outer, inner, start : int64
+        The row; the tile's first column.
+    """
+    real, n = x.dtype.type, x.shape[0]
+    if greedy or peaked:
+        largest, unordered = largest_of(x)
+        if unordered:
+            return best, -1, peaked, True
+        if greedy:
+            if largest > best:
+                return largest + real(0.0), start + first_at_least(x, largest), peaked, False
+            return best, best_index, peaked, False
+        if fma(largest, inverse, real(REACH)) < best:
+            return best, best_index, peaked, False
+    b = bound[:n]
+    largest, unordered = fill_bounds(b, tops, x, pairs, coarse, address, inverse, cols, flags, outer, inner, start)
+    if unordered:
+        return best, -1, peaked, True
+    peaked = largest + real(PEAKED) < best
+    if largest < best:
+        return best, best_index, peaked, False
+    first = next_at_least(b, tops, largest, 0, n)
+    best, best_index = visit(first, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
+    if below_range(best):  # others may be clamped to the same score, with a bound of -inf
+        for j in range(n):
+            if x[j] > real(-INF_F64):
+                best, best_index = visit(j, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
+        return best, best_index, peaked, False
+    b[first] = real(-INF_F64)
+    at = next_at_least(b, tops, best, 0, n)
+    while at < n:
+        best, best_index = visit(at, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
+        at = next_at_least(b, tops, best, at + 1, n)
+    return best, best_index, peaked, False
+
+
+@loop
+def argmax_of_row(bound, tops, buffer, pairs, coarse, address, temperature, cols, cells, mask, flags, outer, inner, begin, end):
+    """(best score, its index or -1, whether an allowed cell is NaN) over columns begin .. end of one row.
+
+    Parameters
+    ----------
+    bound, tops, buffer : scratch real[TILE], [PIECES], [TILE]
+    pairs, coarse, address
+        As in `argmax_of_tile`.
     temperature : float64
         Of this row.
     cols, cells, mask, flags
@@ -61,40 +118,14 @@ def argmax_of_row(bound, tops, buffer, pairs, coarse, address, temperature, cols
     real = buffer.dtype.type
     greedy = temperature == 0.0
     inverse = real(1.0) if greedy else real(1.0 / temperature)
-    best, best_index = real(-INF_F64), -1
-    peaked = False
+    best, best_index, peaked = real(-INF_F64), -1, False
     for start in range(begin, end, TILE):
-        n = min(TILE, end - start)
-        x = tile_of(buffer, cells, mask, flags, outer, inner, start, n)
-        if greedy or peaked:
-            largest, unordered = largest_of(x)
-            if unordered:
-                return best, -1, True
-            if greedy:
-                if largest > best:
-                    best, best_index = largest + real(0.0), start + first_at_least(x, largest)
-                continue
-            if fma(largest, inverse, real(REACH)) < best:
-                continue
-        b = bound[:n]
-        largest, unordered = fill_bounds(b, tops, x, pairs, coarse, address, inverse, cols, flags, outer, inner, start)
+        x = tile_of(buffer, cells, mask, flags, outer, inner, start, min(TILE, end - start))
+        best, best_index, peaked, unordered = argmax_of_tile(
+            best, best_index, peaked, x, bound, tops, pairs, coarse, address, greedy, inverse, cols, flags, outer, inner, start
+        )
         if unordered:
             return best, -1, True
-        peaked = largest + real(PEAKED) < best
-        if largest < best:
-            continue
-        first = next_at_least(b, tops, largest, 0, n)
-        best, best_index = visit(first, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
-        if below_range(best):  # others may be clamped to the same score, with a bound of -inf
-            for j in range(n):
-                if x[j] > real(-INF_F64):
-                    best, best_index = visit(j, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
-            continue
-        b[first] = real(-INF_F64)
-        at = next_at_least(b, tops, best, 0, n)
-        while at < n:
-            best, best_index = visit(at, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
-            at = next_at_least(b, tops, best, at + 1, n)
     return best, best_index, False
 
 

@@ -21,6 +21,9 @@ WANT_SCORE = 16  # the score of what was chosen is wanted too
 HAS_STEPS = 32  # `steps` holds a step for each row, to which `step` is added; otherwise `step` is that of all
 HAS_TEMPERATURES = 64  # `temperatures` holds that of each row; otherwise `temperature` is that of all
 NARROW = 128  # indices go to `narrow`, int32, and not to `index`
+WANT_LOG_PROB, WANT_LOGSUMEXP, WANT_ENTROPY = 256, 512, 1024  # these are wanted too
+DETERMINISTIC = 2048  # the largest logit is chosen, without noise
+GIVEN = 4096  # `index` holds what was chosen, and nothing is drawn
 
 log = by_precision(log_f32, log_f64)
 

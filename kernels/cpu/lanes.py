@@ -31,7 +31,7 @@ from .dense import WIDTH, argmax_of_short_row
 from .noise import row_address
 from .turning import turn_rows
 
-LANES = 256
+LANES = 128
 GROUP = 8
 
 

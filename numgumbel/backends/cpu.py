@@ -19,9 +19,28 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..arguments import Request
 from ..kernels.cpu.argmax import argmax_rows
-from ..kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, HAS_STEPS, HAS_TEMPERATURES, IS_PROBS, NARROW, TILE, WANT_SCORE
+from ..kernels.cpu.cells import (
+    DETERMINISTIC,
+    GIVEN,
+    HAS_COLS,
+    HAS_MASK,
+    HAS_ROWS,
+    HAS_STEPS,
+    HAS_TEMPERATURES,
+    IS_PROBS,
+    NARROW,
+    TILE,
+    WANT_ENTROPY,
+    WANT_LOG_PROB,
+    WANT_LOGSUMEXP,
+    WANT_SCORE,
+)
+from ..kernels.cpu.draw import draw_rows
+from ..kernels.cpu.draw_short import draw_short_rows
 from ..kernels.cpu.inverse_cdf import inverse_cdf_rows
 from ..kernels.cpu.lanes import argmax_short_rows
+from ..kernels.cpu.log_prob import log_prob_vjp_rows
+from ..kernels.cpu.merging import merge_rows
 from ..kernels.cpu.noise import noise_rows
 from ..kernels.cpu.softmax import softmax_rows, softmax_vjp_rows
 from ..kernels.cpu.topk import topk_rows
@@ -42,6 +61,9 @@ SHORT = {np.dtype(np.float32): 512, np.dtype(np.float64): 400}
 COST = {
     argmax_rows: 0.5,
     argmax_short_rows: 0.7,
+    draw_rows: 1.0,
+    draw_short_rows: 1.6,
+    log_prob_vjp_rows: 2.0,
     inverse_cdf_rows: 2.0,
     softmax_rows: 1.5,
     softmax_vjp_rows: 0.5,
@@ -56,6 +78,12 @@ WORTH_A_THREAD, LEAST_PIECE = 200_000, 25_000
 # Plain calls on up to this much are one kernel call: no more than 0.2 ms.
 PLAIN_BYTES = 1 << 19
 
+# The same of a draw with its log-probability and entropy.
+PLAIN_DRAW_BYTES = 1 << 18
+
+# Columns by position, as the lanes of short rows count them, in 16 bits.
+POSITIONS = 1 << 16
+
 # What stands in for an argument that is not given. The first row's and the first column's ids are 0.
 _NO_ROWS = _NO_STEPS = np.zeros((1, 1), np.int64)
 _NO_TEMPERATURES = np.zeros((1, 1))
@@ -66,6 +94,7 @@ INT64, INT32 = np.dtype(np.int64), np.dtype(np.int32)
 _NO_INDEX = {dtype: (np.zeros((1, 1), dtype), np.zeros((1, 1, 1), dtype)) for dtype in (INT64, INT32)}
 _NO_NARROW = _NO_INDEX[INT32][0]
 _NO_SCORE = {np.dtype(real): np.zeros((1, 1), real) for real in (np.float32, np.float64)}
+_NO_SCORES = {dtype: array[None] for dtype, array in _NO_SCORE.items()}
 
 
 def categorical(request: Request, index: np.ndarray) -> np.ndarray:
@@ -131,6 +160,121 @@ def _plain_rows(kernel: Any, key: int, cells: np.ndarray, step: int, t: float, b
     return int(_over_rows(call, cells.shape[0] * cells.shape[1], COST[kernel] * cells.nbytes / 4)[0])
 
 
+def draw(
+    request: Request,
+    heads: np.ndarray,
+    index: np.ndarray,
+    score: np.ndarray | None = None,
+    logsumexp: np.ndarray | None = None,
+    log_prob: np.ndarray | None = None,
+    entropy: np.ndarray | None = None,
+    deterministic: bool = False,
+    given: bool = False,
+) -> np.ndarray:
+    """A sample a head, and what is wanted of it; None is not. Returns invalid rows.
+
+    `heads` IN int64[H + 1]; `index` OUT int64 or int32, leading + batch + (H,), IN int64 where `given`; `score` and `logsumexp`
+    OUT real of that shape; `log_prob` and `entropy` OUT real, leading + batch.
+    """
+    flags = (DETERMINISTIC if deterministic else 0) | (GIVEN if given else 0)
+    wanted = (score, 1, WANT_SCORE), (logsumexp, 1, WANT_LOGSUMEXP), (log_prob, 0, WANT_LOG_PROB), (entropy, 0, WANT_ENTROPY)
+    outputs = [_Values(index, 1)]
+    for array, trailing, flag in wanted:
+        if array is None:  # something of the right shape that is not written to
+            array = np.broadcast_to(_NO_SCORE[request.dtype][0, 0], index.shape[: index.ndim - 1 + trailing])
+        else:
+            flags |= flag
+        outputs.append(_Values(array, trailing))
+    widest = int((heads[1:] - heads[:-1]).max())
+    short = widest <= SHORT[request.dtype] and request.columns < POSITIONS and request.cols is None and not request.first_col
+    return _sample(request, draw_short_rows if short else draw_rows, tuple(outputs), (heads,), more=flags)
+
+
+def plain_draw(
+    key: int, cells: np.ndarray, mask: np.ndarray | None, heads: np.ndarray, step: int, temperature: float, flags: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """`draw` with log_prob and entropy, of logits with one to three axes and a mask of their shape, all else left out.
+
+    `flags` are of what is wanted. Returns index, batch + (H,), log_prob and entropy; None for invalid rows.
+    """
+    dtype = cells.dtype
+    batch, count = cells.shape[:-1], len(heads) - 1
+    index, log_prob, entropy = np.empty((*batch, count), INT64), np.empty(batch, dtype), np.empty(batch, dtype)
+    front = (None,) * (3 - cells.ndim)
+    block, target = cells[front], index[front]
+    allowed, given = (_NO_MASK, flags) if mask is None else (mask.view(np.uint8)[front], flags | HAS_MASK)
+    short = block.shape[2] <= SHORT[dtype]
+    compiled = (draw_short_rows if short else draw_rows)[dtype]
+    rows = log_prob.size
+    lp, spread = log_prob[front], entropy[front]
+    address = key & 0xFFFFFFFF, key >> 32, step, _NO_STEPS, _NO_ROWS, _NO_COLS
+    behind = heads, target, _NO_INDEX[INT32][1], _NO_SCORES[dtype], _NO_SCORES[dtype], lp, spread
+    if cells.nbytes <= PLAIN_DRAW_BYTES:
+        bad = compiled(*address, block, allowed, given, temperature, _NO_TEMPERATURES, 0, rows, *behind, _UNREAD)
+    else:
+
+        def call(first: int, last: int, invalid: np.ndarray) -> None:
+            compiled(*address, block, allowed, given, temperature, _NO_TEMPERATURES, first, last, *behind, invalid)
+
+        kernel = draw_short_rows if short else draw_rows
+        bad = _over_rows(call, rows, COST[kernel] * cells.nbytes / 4)[0]
+    return None if bad else (index, log_prob, entropy)
+
+
+def log_prob_vjp(
+    request: Request,
+    heads: np.ndarray,
+    index: np.ndarray,
+    log_prob: np.ndarray,
+    entropy: np.ndarray,
+    gradient: np.ndarray,
+) -> np.ndarray:
+    """Gradient of log-probabilities and entropies in the logits. Returns invalid rows.
+
+    `index` IN int64, batch + (H,); `log_prob` and `entropy` IN real, batch: derivatives of the loss in them; `gradient` OUT
+    real, batch + (columns,).
+    """
+    kernel = log_prob_vjp_rows[request.dtype]
+    invalid = np.zeros(1 + NAMED_ROWS, np.int64)
+    operands = (request.cells, request.mask, request.temperatures, index, log_prob, entropy, gradient)
+    for offset, shape, views in _as_pairs(request.batch, operands, (1, 1, 0, 1, 0, 0, 1)):
+        cells, mask, temperatures, *others = views
+        mask, flags = (_NO_MASK, 0) if mask is None else (mask, HAS_MASK)
+        temperatures, more = (_NO_TEMPERATURES, 0) if temperatures is None else (temperatures, HAS_TEMPERATURES)
+        common = (cells, mask, flags | more, request.temperature, temperatures)
+
+        def call(first: int, last: int, block: np.ndarray, common: Any = common, others: Any = others) -> None:
+            kernel(*common, first, last, heads, *others, block)
+
+        rows = math.prod(shape)
+        _gather(invalid, _over_rows(call, rows, _row_cost(log_prob_vjp_rows, request) * rows), offset)
+    return invalid
+
+
+def merge(parts: tuple[np.ndarray, ...], greedy: np.ndarray, results: tuple[np.ndarray, ...]) -> None:
+    """Draws of column shards joined.
+
+    `parts` IN int64 and real four times, (shards, rows): col, score, log_prob, logsumexp, entropy; `greedy` IN uint8, (rows,);
+    `results` OUT as `parts`, (rows,).
+    """
+    merge_rows[results[1].dtype](*parts, greedy, *results)
+
+
+def chosen_columns(request: Request, index: np.ndarray) -> np.ndarray:
+    """Column ids of positions, -1 where a position is: `index` itself where ids are positions."""
+    if request.cols is None and not request.first_col:
+        return index
+    place = np.maximum(index, 0)
+    if request.cols is None:
+        ids = place + request.first_col
+    elif request.cols.ndim == 1:
+        ids = request.cols[place]
+    else:
+        cells = np.broadcast_to(request.cols, (*request.leading, *request.batch, request.columns))
+        ids = np.take_along_axis(cells, place[..., None], -1)[..., 0]
+    return np.where(index < 0, -1, ids)
+
+
 def inverse_cdf(request: Request, index: np.ndarray) -> np.ndarray:
     """Inverse CDF; as `categorical`."""
     return _sample(request, inverse_cdf_rows, (_Values(index, 0),))
@@ -183,6 +327,11 @@ def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gra
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "categorical": categorical,
+    "draw": draw,
+    "plain_draw": plain_draw,
+    "log_prob_vjp": log_prob_vjp,
+    "merge": merge,
+    "chosen_columns": chosen_columns,
     "plain_categorical": plain_categorical,
     "plain_softmax": plain_softmax,
     "inverse_cdf": inverse_cdf,
@@ -205,14 +354,18 @@ def _sample(
     request: Request,
     kernel: Any,
     outputs: tuple[_Values, ...],
-    extra: tuple[int, ...] = (),
+    extra: tuple[Any, ...] = (),
     unused: tuple[np.ndarray, ...] = (),
     scratch: Callable[[], tuple[np.ndarray, ...]] = tuple,
+    more: int = 0,
 ) -> np.ndarray:
-    """Run a sampling kernel for every draw and every block of rows; count and first positions of invalid rows."""
+    """Run a sampling kernel for every draw and every block of rows; count and first positions of invalid rows.
+
+    `more` are flags beside those of what is given.
+    """
     compiled, cost = kernel[request.dtype], _row_cost(kernel, request)
     invalid = np.zeros(1 + NAMED_ROWS, np.int64)
-    for rows, offset, common, results in _layouts(request, outputs):
+    for rows, offset, common, results in _layouts(request, outputs, more):
 
         def call(first: int, last: int, block: np.ndarray, common: Any = common, results: Any = results) -> None:
             compiled(*common, first, last, *extra, *results, *unused, *scratch(), block)
@@ -263,13 +416,13 @@ def _share_columns(request: Request, index: np.ndarray) -> np.ndarray:
 
 
 def _layouts(
-    request: Request, outputs: tuple[_Values, ...]
+    request: Request, outputs: tuple[_Values, ...], more: int = 0
 ) -> Iterator[tuple[int, int, tuple[Any, ...], tuple[np.ndarray, ...]]]:
     """For every draw and block of rows: how many rows, position of the first, arguments that sampling kernels share, outputs.
 
     An index comes as two, for int64 and int32, one of which is not written to.
     """
-    given = (IS_PROBS if request.is_probs else 0) | (HAS_MASK if request.mask is not None else 0)
+    given = more | (IS_PROBS if request.is_probs else 0) | (HAS_MASK if request.mask is not None else 0)
     given |= HAS_TEMPERATURES if request.temperatures is not None else 0
     given |= NARROW if outputs[0].array.dtype == INT32 else 0
     trailing = (0, 0, 0, 1, 1, 1, *(output.trailing for output in outputs))

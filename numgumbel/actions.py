@@ -1,0 +1,344 @@
+"""Actions of policies: sampled with their log-probability and entropy in one call, over several heads and under a mask."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import arguments as check
+from .arguments import Request
+from .dispatch import host_view, operation
+from .kernels.cpu.cells import DETERMINISTIC, WANT_ENTROPY, WANT_LOG_PROB
+from .keys import Key
+from .ops import _are_plain, _index_dtypes, _inputs, _refuse, _wrapped
+
+__all__ = ["Actions", "LogProbEntropy", "log_prob_entropy", "log_prob_entropy_vjp", "sample_actions"]
+
+_NO_KEY = Key(0)  # nothing is drawn where it stands
+_PLAIN_WANT = WANT_LOG_PROB | WANT_ENTROPY
+_BOOL, _INT8, _UINT8 = np.dtype(np.bool_), np.dtype(np.int8), np.dtype(np.uint8)
+
+
+class Actions(NamedTuple):
+    """Result of `sample_actions`: action, its log-probability and the entropy, both summed over heads."""
+
+    action: Any
+    log_prob: Any
+    entropy: Any
+
+
+class LogProbEntropy(NamedTuple):
+    """Result of `log_prob_entropy`: log-probability of the actions and entropy, both summed over heads."""
+
+    log_prob: Any
+    entropy: Any
+
+
+def sample_actions(
+    key: Any,
+    logits: Any,
+    *,
+    nvec: Any = None,
+    mask: Any = None,
+    step: Any = 0,
+    rows: Any = None,
+    cols: Any = None,
+    temperature: Any = 1.0,
+    deterministic: bool = False,
+    axis: int = -1,
+    n: int | None = None,
+    invalid: str | None = None,
+    out: Actions | None = None,
+) -> Actions:
+    """Sample the actions of a policy, with their log-probability and the entropy, in one call.
+
+    Parameters
+    ----------
+    key : Key
+        From `key`. The same key and step give the same noise: count the steps, or use a `Generator`.
+    logits : array of float32 or float64, shape (..., K)
+        One row an environment. With `nvec`, the logits of its heads one after the other.
+    nvec : sequence of int, optional
+        Number of actions of each head, which add up to K (as ``MultiDiscrete.nvec``). A head's noise belongs to the position in
+        the whole row.
+    mask : array of bool, int8 or uint8, optional
+        Nonzero where an action is valid; broadcast to the logits. What it forbids is never looked at.
+    step, rows, cols, temperature, axis, n
+        As in `categorical`.
+    deterministic : bool, default False
+        Take the largest logit of each head, the first on a tie. Log-probability and entropy remain those of the distribution
+        at the temperature given.
+    invalid : {None, "raise", "mark"}
+        What to do with a row that has a head without a valid action, or a NaN in a valid one: None and "raise" raise
+        `ValueError` once all rows are done; "mark" gives that head -1, the row's log-probability and entropy NaN.
+    out : Actions, optional
+        Where the results go; actions int64 or int32.
+
+    Returns
+    -------
+    Actions
+        ``action``, int64, shape (...), or (..., H) for H heads; ``log_prob`` and ``entropy`` (nats, over valid actions),
+        shape (...), in the logits' dtype. Actions are equal to the bit on every machine, the others on any CPU.
+        `log_prob_entropy` of the same logits, actions and mask gives the same bits, so that the ratio of the probabilities is
+        exactly 1 before the first update.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `categorical`; `ValueError` for an `nvec` that does not add up.
+
+    References
+    ----------
+    Huang, Ontañón, "A closer look at invalid action masking in policy gradient algorithms", FLAIRS 2022, arXiv:2006.14171.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numgumbel as ng
+    >>> logits = np.zeros((2, 5), np.float32)
+    >>> actions = ng.sample_actions(ng.key(42), logits, nvec=(2, 3), mask=[1, 1, 1, 0, 0] * np.ones((2, 1), np.int8))
+    >>> actions.action.shape, bool((actions.action[:, 1] == 0).all())
+    ((2, 2), True)
+    >>> bool(np.allclose(actions.log_prob, -np.log(2)) and np.allclose(actions.entropy, np.log(2)))
+    True
+    """
+    plain = rows is cols is n is None and invalid is None and out is None and axis == -1
+    if plain and _are_plain(key, logits, step, temperature):
+        allowed = _plain_mask(mask, logits)
+        if allowed is not False:
+            heads = _heads_of(nvec, logits.shape[-1])
+            flags = _PLAIN_WANT | DETERMINISTIC if deterministic else _PLAIN_WANT
+            drawn = operation("plain_draw", "cpu")(key._value, logits, allowed, heads, step, temperature, flags)
+            if drawn is not None:
+                index, log_prob, entropy = drawn
+                return Actions(index if nvec is not None else index[..., 0], log_prob, entropy)
+    request = _request(key, logits, step, rows, cols, mask, temperature, axis, n, invalid)
+    heads = _heads_of(nvec, request.columns)
+    count = len(heads) - 1
+    if out is not None and not (isinstance(out, tuple) and len(out) == 3):
+        raise TypeError(f"out must be Actions or a tuple of 3 arrays, got {type(out).__name__}")
+    places = (None,) * 3 if out is None else out
+    batch, family, given = (*request.leading, *request.batch), request.family, _inputs(request)
+    shape = batch if nvec is None else (*request.leading, *request.along_axis_shape(count))
+    action = check.output(places[0], "out.action", shape, _index_dtypes(request), family, given, request.cols)
+    log_prob = check.output(places[1], "out.log_prob", batch, (request.dtype,), family, given)
+    entropy = check.output(places[2], "out.entropy", batch, (request.dtype,), family, given)
+    if check.overlap(action, log_prob) or check.overlap(action, entropy) or check.overlap(log_prob, entropy):
+        raise ValueError("the arrays of out overlap each other")
+    index = action[..., None] if nvec is None else request.axis_last(action)
+    run = operation("draw", family.backend)
+    marked = run(request, heads, index, log_prob=log_prob, entropy=entropy, deterministic=bool(deterministic))
+    _refuse(request, "sample_actions", marked)
+    return Actions(*out) if out is not None else Actions(*(_wrapped(request, array) for array in (action, log_prob, entropy)))
+
+
+def log_prob_entropy(
+    logits: Any,
+    actions: Any,
+    *,
+    nvec: Any = None,
+    mask: Any = None,
+    temperature: Any = 1.0,
+    axis: int = -1,
+    invalid: str | None = None,
+    out: LogProbEntropy | None = None,
+) -> LogProbEntropy:
+    """Log-probability of given actions, and the entropy, for the update of a policy.
+
+    Parameters
+    ----------
+    logits, nvec, mask, temperature, axis
+        As in `sample_actions`.
+    actions : integer array, shape (...), or (..., H) for H heads
+        As `sample_actions` returns them.
+    invalid : {None, "raise", "mark"}
+        As in `sample_actions`; an action outside of its head is invalid too. A marked row is NaN in both.
+    out : LogProbEntropy, optional
+        Where the results go.
+
+    Returns
+    -------
+    LogProbEntropy
+        ``log_prob`` and ``entropy``, shape (...), in the logits' dtype. Equal to the bit to what `sample_actions` gave for the
+        same logits, mask and temperature. A forbidden action has log-probability -inf.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `sample_actions`; `TypeError` for actions that are not integers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numgumbel as ng
+    >>> logits = np.log(np.array([[0.1, 0.7, 0.2]], np.float32))
+    >>> sampled = ng.sample_actions(ng.key(42), logits)
+    >>> again = ng.log_prob_entropy(logits, sampled.action)
+    >>> bool(again.log_prob == sampled.log_prob and again.entropy == sampled.entropy)
+    True
+    """
+    request = _request(_NO_KEY, logits, 0, None, None, mask, temperature, axis, None, invalid)
+    heads = _heads_of(nvec, request.columns)
+    index = _given_actions(actions, request, nvec, len(heads) - 1)
+    if out is not None and not (isinstance(out, tuple) and len(out) == 2):
+        raise TypeError(f"out must be a LogProbEntropy or a tuple of 2 arrays, got {type(out).__name__}")
+    places = (None,) * 2 if out is None else out
+    family, given = request.family, (*_inputs(request), index)
+    log_prob = check.output(places[0], "out.log_prob", request.batch, (request.dtype,), family, given)
+    entropy = check.output(places[1], "out.entropy", request.batch, (request.dtype,), family, given)
+    if check.overlap(log_prob, entropy):
+        raise ValueError("the arrays of out overlap each other")
+    marked = operation("draw", family.backend)(request, heads, index, log_prob=log_prob, entropy=entropy, given=True)
+    _refuse_actions(request, "log_prob_entropy", marked)
+    if out is not None:
+        return LogProbEntropy(*out)
+    return LogProbEntropy(_wrapped(request, log_prob), _wrapped(request, entropy))
+
+
+def log_prob_entropy_vjp(
+    logits: Any,
+    actions: Any,
+    log_prob_cotangent: Any = None,
+    entropy_cotangent: Any = None,
+    *,
+    nvec: Any = None,
+    mask: Any = None,
+    temperature: Any = 1.0,
+    axis: int = -1,
+    invalid: str | None = None,
+    out: Any = None,
+) -> Any:
+    """Vector-Jacobian product of `log_prob_entropy` in the logits: the gradient that a policy's update needs.
+
+    Parameters
+    ----------
+    logits, actions, nvec, mask, temperature, axis, invalid
+        As in `log_prob_entropy`; a marked row's gradient is NaN all over.
+    log_prob_cotangent, entropy_cotangent : array of the logits' dtype, shape (...), optional
+        Derivatives of the loss in log_prob and in entropy; 0 when left out.
+    out : array of the logits' dtype and shape, optional
+        Where the result goes.
+
+    Returns
+    -------
+    array of the logits' dtype and shape
+        Derivative of the loss in the logits, 0 where masked. Equal to the bit on any CPU.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `log_prob_entropy`; `ValueError` at temperature 0, where nothing is differentiable.
+
+    References
+    ----------
+    Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement learning", Machine Learning 8
+    (1992), doi:10.1007/BF00992696.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numgumbel as ng
+    >>> gradient = ng.log_prob_entropy_vjp(np.log([[0.1, 0.7, 0.2]]), np.array([1]), np.array([1.0]))
+    >>> bool(np.allclose(gradient, [[-0.1, 0.3, -0.2]]))
+    True
+    """
+    request = _request(_NO_KEY, logits, 0, None, None, mask, temperature, axis, None, invalid)
+    if request.temperature == 0 or (request.temperatures is not None and (request.temperatures == 0).any()):
+        raise ValueError("temperature must be positive for a gradient: at 0 the largest logit is certain")
+    heads = _heads_of(nvec, request.columns)
+    index = _given_actions(actions, request, nvec, len(heads) - 1)
+    cotangents = [
+        _cotangent(log_prob_cotangent, "log_prob_cotangent", request),
+        _cotangent(entropy_cotangent, "entropy_cotangent", request),
+    ]
+    shape = request.along_axis_shape(request.columns)
+    assert request.cells is not None
+    inputs = (request.along_axis(request.cells), request.mask, request.temperatures, index, *cotangents)
+    gradient = check.output(out, "out", shape, (request.dtype,), request.family, inputs)
+    run = operation("log_prob_vjp", request.family.backend)
+    marked = run(request, heads, index, *cotangents, request.axis_last(gradient))
+    _refuse_actions(request, "log_prob_entropy_vjp", marked)
+    return out if out is not None else _wrapped(request, gradient)
+
+
+def _request(
+    key: Any, logits: Any, step: Any, rows: Any, cols: Any, mask: Any, temperature: Any, axis: Any, n: Any, invalid: Any
+) -> Request:
+    return check.sampling_request(
+        key,
+        logits,
+        None,
+        step=step,
+        rows=rows,
+        cols=cols,
+        mask=mask,
+        temperature=temperature,
+        temperature_name="temperature",
+        axis=axis,
+        n=n,
+        invalid=invalid,
+    )
+
+
+def _plain_mask(mask: Any, logits: np.ndarray) -> Any:
+    """The mask where a driver can take it as it is, None where there is none, False where the general way is to look at it."""
+    if mask is None:
+        return None
+    plain = type(mask) is np.ndarray and mask.shape == logits.shape and mask.dtype in (_BOOL, _INT8, _UINT8)
+    return mask if plain else False
+
+
+def _heads_of(nvec: Any, columns: int) -> np.ndarray:
+    """Columns at which heads start, and the end of the last, int64."""
+    if nvec is None:
+        return _heads((columns,), columns)
+    if isinstance(nvec, np.ndarray):
+        if nvec.dtype.kind not in "iu" or nvec.ndim != 1:
+            raise TypeError(f"nvec must be a sequence of integers, got an array of {nvec.dtype} and shape {nvec.shape}")
+        return _heads(tuple(nvec.tolist()), columns)
+    try:
+        sizes = tuple(nvec)
+    except TypeError:
+        raise TypeError(f"nvec must be a sequence of integers, got {type(nvec).__name__}: {nvec!r:.60}") from None
+    return _heads(tuple(check.integer(size, "nvec") for size in sizes), columns)
+
+
+@functools.lru_cache(maxsize=256)
+def _heads(sizes: tuple[int, ...], columns: int) -> np.ndarray:
+    if not sizes or min(sizes) < 1 or sum(sizes) != columns:
+        raise ValueError(
+            f"nvec must be one or more numbers of 1 or more that add up to the {columns} categories, "
+            f"got {sizes!r:.60}, which add up to {sum(sizes)}"
+        )
+    heads = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    heads.flags.writeable = False
+    return heads
+
+
+def _given_actions(actions: Any, request: Request, nvec: Any, count: int) -> np.ndarray:
+    """Actions as int64, batch + (H,)."""
+    array = check.integer_array(actions, "actions", request.family)
+    shape = request.batch if nvec is None else request.along_axis_shape(count)
+    if array.shape != shape:
+        raise ValueError(f"actions must have shape {shape}, got {array.shape}")
+    return array[..., None] if nvec is None else request.axis_last(array)
+
+
+def _cotangent(array: Any, name: str, request: Request) -> np.ndarray:
+    """A derivative of the loss, one a row, of the logits' dtype."""
+    if array is None:
+        return np.broadcast_to(np.zeros((), request.dtype), request.batch)
+    values = host_view(array, name, request.family)
+    if values.dtype != request.dtype:
+        raise TypeError(f"{name} must be {request.dtype} like the logits, got {values.dtype}")
+    if values.shape != request.batch:
+        raise ValueError(f"{name} must hold one number a row, shape {request.batch}, got {values.shape}")
+    return check.aligned(values)
+
+
+def _refuse_actions(request: Request, name: str, invalid: np.ndarray) -> None:
+    if request.raises:
+        why = "no action is valid, a NaN stands in a valid one, or the action given is outside of its head"
+        check.refuse_invalid(name, request.batch, invalid, why)
