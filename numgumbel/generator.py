@@ -6,8 +6,10 @@ import json
 import threading
 from typing import Any
 
-from . import ops
+from . import actions, draws, ops
+from .actions import Actions
 from .arguments import STEP_END, draws_of, integer
+from .draws import Draw
 from .kernels.field import FOLD_SPLIT
 from .keys import Key, KeyPart, check_key, fold
 from .keys import key as make_key
@@ -84,6 +86,14 @@ class Generator:
     def categorical(self, logits: Any = None, **options: Any) -> Any:
         """`numgumbel.categorical` at the next step; every option but `step`."""
         return ops.categorical(self._key, logits, step=self._take(options), **options)
+
+    def draw(self, logits: Any = None, **options: Any) -> Draw:
+        """`numgumbel.draw` at the next step; every option but `step`."""
+        return draws.draw(self._key, logits, step=self._take(options), **options)
+
+    def sample_actions(self, logits: Any, **options: Any) -> Actions:
+        """`numgumbel.sample_actions` at the next step; every option but `step`."""
+        return actions.sample_actions(self._key, logits, step=self._take(options), **options)
 
     def gumbel_softmax(self, logits: Any = None, **options: Any) -> Any:
         """`numgumbel.gumbel_softmax` at the next step; every option but `step`."""

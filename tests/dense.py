@@ -4,10 +4,12 @@ Kernels must agree with it in every index and every bit. It shares the scalars w
 themselves are checked against `oracle`, mpmath and libm elsewhere.
 """
 
+import itertools
+
 import numpy as np
 from numba import njit
 
-from numgumbel.kernels import elementary, field
+from numgumbel.kernels import elementary, field, moments
 
 TILE, LANES = 1024, 32  # the summation order is part of the definition, so it is spelt out again here
 
@@ -212,3 +214,76 @@ def inverse_cdf(key, x, temperature=1.0, step=0, rows=None, uniform=None):
                 index[i] = j
                 break
     return index
+
+
+_exp_flushed = _elementwise(elementary.exp_flushed_f32, elementary.exp_flushed_f64)
+
+
+@njit(error_model="numpy")
+def _joined(a, b):
+    return moments.joined_moments(*a, *b)
+
+
+@njit(error_model="numpy")
+def _fused(a, b, c):
+    for i in range(a.size):
+        c[i] = elementary.fma(a[i], b[i], c[i])
+
+
+def tempered(x, temperature):
+    """logits / T as the working precision has it, T one a row and positive."""
+    with np.errstate(over="ignore"):
+        z = x * (1.0 / np.asarray(temperature, np.float64)).astype(x.dtype)[:, None]
+    largest = np.finfo(x.dtype).max
+    return np.where(np.isfinite(x), np.clip(z, -largest, largest), x)
+
+
+def moments_of_row(z):
+    """(M, S, T) as float64 of one row z with something allowed and nothing infinite or NaN, in the defined order."""
+    joined = (0.0, 0.0, 0.0)
+    for start in range(0, len(z), TILE):
+        block = z[start : start + TILE]
+        if (block == -np.inf).all():
+            continue
+        below = block - block.max()
+        e, below = _exp_flushed(below), np.maximum(below, z.dtype.type(-709))
+        t_partial = np.zeros(LANES, z.dtype)
+        for line in range(0, len(block), LANES):
+            part = slice(line, line + LANES)
+            _fused(e[part], below[part], t_partial[: len(e[part])])
+        t = np.float64(0)
+        for p in t_partial[: min(LANES, len(block))]:
+            t = t + np.float64(p)
+        joined = _joined(joined, (float(block.max()), float(fixed_sum(e)), float(t)))
+    return joined
+
+
+def known(x, index, temperature=1.0):
+    """(log_prob, logsumexp, entropy) as float64 of the chosen categories of rows of logits, -1 for none."""
+    count = len(x)
+    temperature = np.broadcast_to(np.asarray(temperature, np.float64), (count,))
+    result = np.full((3, count), np.nan)
+    z = tempered(x, np.where(temperature == 0, 1, temperature))
+    for i, (bad, chosen) in enumerate(zip(bad_rows(x), index, strict=True)):
+        if bad or chosen < 0:
+            result[1, i] = -np.inf if (x[i] == -np.inf).all() else np.nan
+        elif temperature[i] == 0 or x[i].max() == np.inf:
+            result[:, i] = 0.0 if chosen == x[i].argmax() else -np.inf, x[i].max(), 0.0
+        else:
+            m, s, t = moments_of_row(z[i])
+            log_s = log(np.array([s]))[0]
+            result[:, i] = (np.float64(z[i, chosen]) - m) - log_s, m + log_s, log_s - t / s
+    return result
+
+
+def actions(key, x, heads, temperature=1.0, deterministic=False, **address):
+    """(action, log_prob, entropy) of rows with several heads; NaN where a head has no action."""
+    s = scores(key, x, temperature, **address)
+    action, log_prob, entropy = [], np.zeros(len(x)), np.zeros(len(x))
+    for begin, end in itertools.pairwise(heads):
+        part = x[:, begin:end]
+        index = largest(part, part if deterministic else s[:, begin:end])
+        a, _, h = known(part, index, temperature)
+        log_prob, entropy = log_prob + a, entropy + h
+        action.append(index)
+    return np.stack(action, axis=1), log_prob.astype(x.dtype), entropy.astype(x.dtype)

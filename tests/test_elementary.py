@@ -329,6 +329,31 @@ def test_exp_of_what_is_not_positive_is_exp(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exp_flushed_is_exp_or_nothing(dtype):
+    """The same bits as exp down to 2^-126.5 (2^-1022.5), 0 below, and NaN where that came in."""
+    general, flushed, end = (
+        (elementary.exp_f32, elementary.exp_flushed_f32, 126.5)
+        if dtype == np.float32
+        else (elementary.exp_f64, elementary.exp_flushed_f64, 1022.5)
+    )
+
+    @njit(error_model="numpy")
+    def differing(x, limit):
+        count = 0
+        for i in range(x.size):
+            count += flushed(x[i]) != (general(x[i]) if x[i] > limit else x.dtype.type(0))
+        return count
+
+    limit = dtype(-end * math.log(2))
+    x = -np.concatenate([np.linspace(0, 1.1 * end, 2_000_000), 10.0 ** np.random.default_rng(4).uniform(-40, 38, 200_000)])
+    x = np.concatenate([x, [-0.0, -np.inf, -np.finfo(dtype).max]]).astype(dtype)
+    x = x[np.abs(x - limit) > 1e-5]  # which of two neighbours is the first below is not promised
+    assert differing(x, limit) == 0
+    assert differing(x, limit / 2) > 0
+    assert math.isnan(flushed(dtype(np.nan)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_quotient(dtype):
     """Within an ulp of the division, and 1 where numerator and divisor are equal."""
 

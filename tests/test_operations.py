@@ -3,6 +3,8 @@
 `CASES` has one entry for each entry of the operation x backend table; a new operation without one fails the suite.
 """
 
+import itertools
+
 import dense
 import numpy as np
 import oracle
@@ -124,7 +126,116 @@ def run_noise(x, temperature=None, mask=None, **given):
     same(ng.gumbel(KEY, x.shape, dtype=x.dtype, **given), dense.gumbel(KEY, x.shape, x.dtype, **given))
 
 
+def run_draw(x, **given):
+    """Index, column id, score and what is known of it, and the same in two heads."""
+    cells = dense.cells(x, mask=given.get("mask"))
+    address = {name: given[name] for name in ("step", "rows", "cols") if name in given}
+    temperature = given.get("temperature", 1.0)
+    s = dense.scores(KEY, cells, temperature, **address)
+    index = dense.largest(cells, s)
+    known = dense.known(cells, index, temperature)
+    drawn = ng.draw(KEY, x, want=("score", "log_prob", "logsumexp", "entropy"), invalid="mark", **given)
+    same(drawn.index, index)
+    ids = np.broadcast_to(given.get("cols", np.arange(x.shape[1])), x.shape)
+    same(drawn.col, np.where(index < 0, -1, ids[np.arange(len(x)), index]))
+    same(drawn.score, np.where(index < 0, known[1].astype(x.dtype), s[np.arange(len(x)), index]))
+    for name, wanted in zip(("log_prob", "logsumexp", "entropy"), known, strict=True):
+        same(getattr(drawn, name), wanted.astype(x.dtype))
+    run_heads(x, **given)
+
+
+def run_heads(x, **given):
+    """Rows with one head, and with several, whose sizes come from the number of columns."""
+    columns = x.shape[1]
+    cells = dense.cells(x, mask=given.get("mask"))
+    others = {name: value for name, value in given.items() if name != "mask"}
+    for nvec in ([columns], [columns // 3, columns - columns // 3 - 1, 1]):
+        if min(nvec) < 1:
+            continue
+        heads = np.cumsum([0, *nvec])
+        for deterministic in (False, True):
+            wanted = dense.actions(KEY, cells, heads, deterministic=deterministic, **others)
+            got = ng.sample_actions(KEY, x, nvec=nvec, deterministic=deterministic, invalid="mark", **given)
+            for a, b in zip(got, wanted, strict=True):
+                same(a, b)
+        again = {name: given[name] for name in ("mask", "temperature") if name in given}
+        told = ng.log_prob_entropy(x, got.action, nvec=nvec, invalid="mark", **again)
+        same(told.log_prob, got.log_prob)
+        same(told.entropy, got.entropy)
+
+
+def run_plain_draw(x, **given):
+    x = np.where(np.isnan(x), x.dtype.type(0), x)
+    for step, temperature, deterministic in ((0, 1.0, False), (2**40 + 3, 0.3, False), (5, 0.0, False), (0, 2.0, True)):
+        heads = np.array([0, x.shape[1]])
+        wanted = dense.actions(KEY, x, heads, temperature, deterministic, step=step)
+        options = {"step": step, "temperature": temperature, "deterministic": deterministic}
+        for got in (ng.sample_actions(KEY, x, **options), [a[0] for a in ng.sample_actions(KEY, x[None], **options)]):
+            same(got[0], wanted[0][:, 0])
+            same(got[1], wanted[1])
+            same(got[2], wanted[2])
+
+
+def run_log_prob_vjp(x, temperature=1.0, **given):
+    """The formula in float64, with p and the entropy from the moments."""
+    mask = given.get("mask")
+    cells = dense.cells(x, mask=mask)
+    positive = np.broadcast_to(np.maximum(temperature, 0.25), (len(x),)).astype(np.float64)
+    index = dense.largest(cells, cells)
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(size=(2, len(x))).astype(x.dtype)
+    got = ng.log_prob_entropy_vjp(x, index, a, b, mask=mask, temperature=positive)
+    certain = (cells == np.inf).any(axis=1)
+    assert (got[certain] == 0).all()
+    z = dense.tempered(np.where(certain[:, None], x.dtype.type(0), cells), positive).astype(np.float64)
+    z = z - z.max(axis=1, keepdims=True)
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    log_p = np.maximum(z, -800) - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    h = -(p * log_p).sum(axis=1, keepdims=True)
+    wanted = -p * (a[:, None] + b[:, None] * (log_p + h))
+    wanted[np.arange(len(x)), index] += a
+    wanted = wanted / positive[:, None]
+    scale = np.finfo(x.dtype).eps * (1 + np.abs(a) + np.abs(b) * (1 + h[:, 0])) / positive
+    assert (np.abs(got - wanted) <= 64 * scale[:, None])[~certain].all()
+    if mask is not None:
+        assert (got[~np.broadcast_to(mask, x.shape).astype(bool)] == 0).all()
+
+
+def run_merge(x, **given):
+    """Column shards, drawn apart and joined, against the oracle's whole rows."""
+    cells = dense.cells(x, mask=given.get("mask"))
+    ids = np.sort(np.broadcast_to(given.get("cols", np.arange(x.shape[1])), x.shape))  # so that ties go to the same place
+    address = {name: given[name] for name in ("step", "rows") if name in given} | {"cols": ids}
+    temperature = given.get("temperature", 1.0)
+    s = dense.scores(KEY, cells, temperature, **address)
+    index = dense.largest(cells, s)
+    known = dense.known(cells, index, temperature)
+    edges = np.unique([0, x.shape[1] // 5, x.shape[1] // 2, x.shape[1]])
+    shards = []
+    for begin, end in itertools.pairwise(edges):
+        part = {name: value[:, begin:end] if name == "mask" else value for name, value in given.items()}
+        part["cols"] = ids[:, begin:end]
+        want = ("score", "log_prob", "logsumexp", "entropy")
+        shards.append(ng.draw(KEY, x[:, begin:end], want=want, invalid="mark", **part))
+    merged = ng.merge(shards, temperature=temperature)
+    same(merged.index, np.where(index < 0, -1, ids[np.arange(len(x)), index]))
+    same(merged.score, np.where(index < 0, known[1].astype(x.dtype), s[np.arange(len(x)), index]))
+    ulp = np.finfo(x.dtype).eps * np.maximum(1, np.abs(known[1]))
+    finite = np.isfinite(known[1])
+    for name, wanted in zip(("log_prob", "logsumexp", "entropy"), known, strict=True):
+        got = getattr(merged, name)
+        same(np.isnan(got), np.isnan(wanted))
+        bound = 8 * np.maximum(ulp, np.finfo(x.dtype).eps * np.abs(wanted))
+        assert (np.abs(got[finite] - wanted[finite]) <= bound[finite]).all()
+        same(got[~finite], wanted[~finite].astype(x.dtype))
+
+
 CASES = {
+    ("draw", "cpu"): run_draw,
+    ("chosen_columns", "cpu"): run_draw,
+    ("plain_draw", "cpu"): run_plain_draw,
+    ("log_prob_vjp", "cpu"): run_log_prob_vjp,
+    ("merge", "cpu"): run_merge,
     ("categorical", "cpu"): run_categorical,
     ("plain_categorical", "cpu"): run_plain_categorical,
     ("inverse_cdf", "cpu"): run_inverse_cdf,
@@ -176,15 +287,20 @@ def test_a_wrong_kernel_is_noticed(run, monkeypatch):
     genuine = cpu.OPERATIONS.copy()
 
     def shifted(name):
-        def driver(request, *rest):
+        def driver(request, *rest, **named):
+            if name in ("merge", "chosen_columns"):
+                return genuine[name](request, *rest)
+            if name == "plain_draw":
+                cells, mask, heads, step, *others = rest
+                return genuine[name](request, cells, mask, heads, step + 1, *others)
             if name.startswith("plain"):
                 cells, step, *others = rest
                 return genuine[name](request, cells, step + 1, *others)
-            if request.steps is None and name != "softmax_vjp":
+            if name.endswith("_vjp"):
+                request.temperatures, request.temperature = None, 1 + 1e-4
+            elif request.steps is None:
                 request.steps = np.where(np.arange(request.batch[0]) == 4, request.step + 1, request.step)
-            elif name == "softmax_vjp":
-                request.temperature *= 1 + 1e-4
-            return genuine[name](request, *rest)
+            return genuine[name](request, *rest, **named)
 
         return driver
 

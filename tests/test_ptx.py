@@ -15,7 +15,7 @@ from numba import float32, float64, int32, int64, njit, types, uint32, uint64
 from numba.core.dispatcher import Dispatcher
 from ptx_machine import Machine, fma32, fma64
 
-from numgumbel.kernels import distribution, elementary, field, philox
+from numgumbel.kernels import distribution, elementary, field, moments, philox
 
 pytestmark = pytest.mark.cuda
 
@@ -181,6 +181,8 @@ CASES = {
     "exp_f64": one(elementary.exp_f64, float64(float64), [any_f64]),
     "exp_nonpositive_f32": one(elementary.exp_nonpositive_f32, float32(float32), [reduced(np.float32, -120, 0)]),
     "exp_nonpositive_f64": one(elementary.exp_nonpositive_f64, float64(float64), [reduced(np.float64, -760, 0)]),
+    "exp_flushed_f32": one(elementary.exp_flushed_f32, float32(float32), [reduced(np.float32, -120, 0)]),
+    "exp_flushed_f64": one(elementary.exp_flushed_f64, float64(float64), [reduced(np.float64, -760, 0)]),
     "exp_reduced_f32": [
         (element_of(2, 1)(elementary.exp_reduced_f32, 0), float32(float32), [reduced(np.float32, -104, 89)], FEW),
         (element_of(2, 1)(elementary.exp_reduced_f32, 1), int32(float32), [reduced(np.float32, -104, 89)], FEW),
@@ -219,6 +221,15 @@ CASES = {
         [any_f32, positive(np.float32, -64, 64), reduced(np.float32, -3, 45)],
     ),
     "score_f64": one(field.score_f64, f64_3, [any_f64, positive(np.float64, -60, 60), reduced(np.float64, -3, 45)], FEW),
+    "tempered_f32": one(moments.tempered_f32, f32_f32, [any_f32, positive(np.float32, -64, 64)]),
+    "tempered_f64": one(moments.tempered_f64, f64_f64, [any_f64, positive(np.float64, -60, 60)], FEW),
+    "joined_moments": each(
+        element_of(3, 6),
+        moments.joined_moments,
+        float64(*[float64] * 6),
+        [reduced(np.float64, -40, 40), positive(np.float64, 0, 20), reduced(np.float64, -90, 0)] * 2,
+        FEW,
+    ),
     "pdf": one(distribution.pdf, f64_3, [reduced(np.float64, -20, 60), loc, scale], FEW),
     "cdf": one(distribution.cdf, f64_3, [reduced(np.float64, -20, 60), loc, scale], FEW),
     "ppf": one(distribution.ppf, f64_3, [reduced(np.float64, -0.1, 1.1), loc, scale], FEW),
@@ -260,7 +271,7 @@ ALL = [pytest.param(*case, id=f"{name}-{number}") for name, cases in CASES.items
 def test_every_scalar_has_a_case():
     public = {
         name
-        for module in (philox, elementary, field, distribution)
+        for module in (philox, elementary, field, moments, distribution)
         for name, value in vars(module).items()
         if isinstance(value, Dispatcher) and inspect.getmodule(value.py_func) is module
     }

@@ -83,18 +83,18 @@ def known_of_head(chosen, m, s, t, buffer, cells, mask, flags, inverse, outer, i
 
 
 @loop
-def tell_head(chosen, top, temperature, buffers, partial, cells, mask, flags, outer, inner, begin, end):
+def tell_head(chosen, top, temperature, buffers, partials, cells, mask, flags, outer, inner, begin, end):
     """What is known of one sample, alone: (chosen, score, log_prob, logsumexp, entropy) as of `settle_head`.
 
-    `top` is the score where it is one. Scratch real[TILE] three times, real[LANES].
+    `top` is the score where it is one. Scratch real[TILE] twice, real[LANES] twice.
     """
-    buffer, z_buffer, e_buffer = buffers
+    buffer, z_buffer = buffers
     real = buffer.dtype.type
     if chosen >= 0 and temperature != 0.0:
         m, s, t, inverse = 0.0, 0.0, 0.0, real(1.0 / temperature)
         for start in range(begin, end, TILE):
             x = tile_of(buffer, cells, mask, flags, outer, inner, start, min(TILE, end - start))
-            m, s, t = add_moments(m, s, t, x, inverse, True, z_buffer, e_buffer, partial)
+            m, s, t = add_moments(m, s, t, x, inverse, True, z_buffer, *partials)
         if s >= 1.0:
             below, total, spread = known_of_head(chosen, m, s, t, buffer, cells, mask, flags, inverse, outer, inner)
             return chosen, top, below, total, spread
@@ -165,8 +165,8 @@ def draw_rows(
     """
     count, real = cells.shape[1], score.dtype.type
     buffer, bound = stack_array(TILE, score.dtype), stack_array(TILE, score.dtype)
-    tops, partial = stack_array(PIECES, score.dtype), stack_array(LANES, score.dtype)
-    z_buffer, e_buffer = stack_array(TILE, score.dtype), stack_array(TILE, score.dtype)
+    tops, z_buffer = stack_array(PIECES, score.dtype), stack_array(TILE, score.dtype)
+    partials = stack_array(LANES, score.dtype), stack_array(LANES, score.dtype)
     pairs = stack_array(HALVES, uint64)
     coarse = reinterpret(pairs, uint16)
     bad = 0
@@ -197,7 +197,7 @@ def draw_rows(
                     if unordered:
                         break
                 if moments:
-                    m, s, t = add_moments(m, s, t, x, inverse, flags & WANT_ENTROPY != 0, z_buffer, e_buffer, partial)
+                    m, s, t = add_moments(m, s, t, x, inverse, flags & WANT_ENTROPY != 0, z_buffer, *partials)
             if chosen >= 0 and (not moments or s >= 1.0) and temp != 0.0:
                 top, below, total, spread = float64(best), 0.0, 0.0, 0.0
                 if moments:

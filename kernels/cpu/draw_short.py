@@ -333,8 +333,8 @@ def draw_short_rows(
     scratch, sums = stack_array(LANES, int64), stack_array(SUMS, float64)
     parts, codes = stack_array(PARTIALS, score.dtype), stack_array(LANES, int32)
     buffer, tops = stack_array(TILE, score.dtype), stack_array(LANES, score.dtype)
-    buffers = buffer, stack_array(TILE, score.dtype), stack_array(TILE, score.dtype)
-    partial = stack_array(PARTS, score.dtype)
+    buffers = buffer, stack_array(TILE, score.dtype)
+    partials = stack_array(PARTS, score.dtype), stack_array(PARTS, score.dtype)
     ill = stack_array(LANES, int64)
     greedy = (temperature == 0.0 and flags & HAS_TEMPERATURES == 0) or flags & DETERMINISTIC != 0
     drawn = flags & GIVEN == 0
@@ -384,8 +384,9 @@ def draw_short_rows(
             open_lanes = 0
             if not moments:
                 for r in range(n):
-                    sums[S + uint64(r)] = NAN_F64 if chosen[r] < 0 else 1.0
-                    open_lanes += 1 if chosen[r] < 0 else 0
+                    good = chosen[r] >= 0 and reals[INVERSE + r] < real(INF_F64)
+                    sums[S + uint64(r)] = 1.0 if good else NAN_F64
+                    open_lanes += 0 if good else 1
             else:
                 temper_largest(own, codes, chosen, lanes)
                 place = begin & 7
@@ -414,7 +415,7 @@ def draw_short_rows(
                         outer, inner = place_of(start + r, count)
                         t = temperature_of(temperature, temperatures, flags, outer, inner)
                         chosen[r], top, sums[BELOW + i], sums[TOTAL + i], sums[SPREAD + i] = tell_head(
-                            chosen[r], float64(tops[r]), t, buffers, partial, cells, mask, flags, outer, inner, begin, end
+                            chosen[r], float64(tops[r]), t, buffers, partials, cells, mask, flags, outer, inner, begin, end
                         )
                         tops[r] = real(top)
                         ill[r] |= chosen[r]  # negative once one is

@@ -74,7 +74,7 @@ def log_prob_vjp_rows(
     """
     count, real = cells.shape[1], gradient.dtype.type
     buffer, out = stack_array(TILE, gradient.dtype), stack_array(TILE, gradient.dtype)
-    e_buffer, partial = stack_array(TILE, gradient.dtype), stack_array(LANES, gradient.dtype)
+    partials = stack_array(LANES, gradient.dtype), stack_array(LANES, gradient.dtype)
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
@@ -85,7 +85,7 @@ def log_prob_vjp_rows(
             m, s, t = 0.0, 0.0, 0.0
             for start in range(begin, end, TILE):
                 x = tile_of(buffer, cells, mask, flags, outer, inner, start, min(TILE, end - start))
-                m, s, t = add_moments(m, s, t, x, inverse, True, out, e_buffer, partial)
+                m, s, t = add_moments(m, s, t, x, inverse, True, out, *partials)
             if not s >= 1.0:
                 _largest, peak, unordered = peak_of_row(buffer, cells, mask, flags, outer, inner, begin, end)
                 good = good and peak >= 0 and not unordered

@@ -2,21 +2,67 @@
 
 from numpy import float64
 
-from ..elementary import INF_F64, NAN_F64, exp_flushed_f32, exp_flushed_f64
+from ..elementary import INF_F64, NAN_F64, exp_flushed_f32, exp_flushed_f64, fma
 from ..jit import by_precision, loop
 from ..moments import joined_moments, tempered_f32, tempered_f64
 from .cells import largest_of
-from .sums import BLOCK, add_dot, add_sum
+from .sums import BLOCK, LANES
 
 exp_flushed = by_precision(exp_flushed_f32, exp_flushed_f64)
 tempered = by_precision(tempered_f32, tempered_f64)
 
 # Below this, `exp_flushed` is 0: a z - M of -inf becomes a number, since its product with 0 is to be 0.
 LOWEST = -709.0
+LINES = 8
 
 
 @loop
-def add_moments(m, s, t, x, inverse, with_t, z_buffer, e_buffer, partial):
+def block_sums(z, m, with_t, s_partial, t_partial):
+    """S and T of one block below m, as float64, in the order of `add_sum` and `add_dot`; T is 0 unless wanted.
+
+    Terms are made where they are added: stored first, they take half as long again. IN real[n], scratch real[LANES] twice.
+    """
+    real, n = z.dtype.type, z.shape[0]
+    whole, start = n - n % LANES, 0
+    for p in range(LANES):
+        s_partial[p] = 0
+        t_partial[p] = 0
+    while start + LINES * LANES <= whole:
+        lines = z[start : start + LINES * LANES]
+        if with_t:
+            for p in range(LANES):
+                s, t = s_partial[p], t_partial[p]
+                for line in range(LINES):
+                    below = lines[line * LANES + p] - m
+                    e = exp_flushed(below)
+                    s += e
+                    t = fma(e, below if below > real(LOWEST) else real(LOWEST), t)
+                s_partial[p] = s
+                t_partial[p] = t
+        else:
+            for p in range(LANES):
+                s = s_partial[p]
+                for line in range(LINES):
+                    s += exp_flushed(lines[line * LANES + p] - m)
+                s_partial[p] = s
+        start += LINES * LANES
+    while start < n:
+        lines = z[start : min(start + LANES, n)]
+        for p in range(lines.shape[0]):
+            below = lines[p] - m
+            e = exp_flushed(below)
+            s_partial[p] += e
+            t_partial[p] = fma(e, below if below > real(LOWEST) else real(LOWEST), t_partial[p])
+        start += LANES
+    block_s, block_t = 0.0, 0.0
+    for p in range(min(n, LANES)):
+        block_s += float64(s_partial[p])
+        block_t += float64(t_partial[p])
+    return block_s, block_t
+
+
+@loop
+def add_moments(m, s, t, x, inverse, with_t, z_buffer, s_partial, t_partial):
     """(M, S, T) as float64 with one more tile of a row.
 
     Parameters
@@ -29,8 +75,8 @@ def add_moments(m, s, t, x, inverse, with_t, z_buffer, e_buffer, partial):
         1 / T.
     with_t : bool
         Whether T is wanted.
-    z_buffer, e_buffer : scratch real[TILE]
-    partial : scratch real[LANES]
+    z_buffer : scratch real[>= n]
+    s_partial, t_partial : scratch real[LANES]
 
     Returns
     -------
@@ -39,27 +85,15 @@ def add_moments(m, s, t, x, inverse, with_t, z_buffer, e_buffer, partial):
     """
     real = x.dtype.type
     for start in range(0, x.shape[0], BLOCK):
-        part = x[start : min(start + BLOCK, x.shape[0])]
-        n = part.shape[0]
-        z, e = z_buffer[:n], e_buffer[:n]
+        z = x[start : min(start + BLOCK, x.shape[0])]
         if inverse != real(1.0):
-            for j in range(n):
-                z[j] = tempered(part[j], inverse)
-            part = z
-        largest, unordered = largest_of(part)
+            for j in range(z.shape[0]):
+                z_buffer[j] = tempered(z[j], inverse)
+            z = z_buffer[: z.shape[0]]
+        largest, unordered = largest_of(z)
         if unordered or largest == real(INF_F64):
             return m, NAN_F64, t
-        if largest == real(-INF_F64):
-            continue
-        if with_t:
-            for j in range(n):
-                below = part[j] - largest
-                z[j] = below if below > real(LOWEST) else real(LOWEST)
-                e[j] = exp_flushed(below)
-            part_t = add_dot(0.0, e, z, partial)
-        else:
-            for j in range(n):
-                e[j] = exp_flushed(part[j] - largest)
-            part_t = 0.0
-        m, s, t = joined_moments(m, s, t, float64(largest), add_sum(0.0, e, partial), part_t)
+        if largest > real(-INF_F64):
+            block_s, block_t = block_sums(z, largest, with_t, s_partial, t_partial)
+            m, s, t = joined_moments(m, s, t, float64(largest), block_s, block_t)
     return m, s, t
