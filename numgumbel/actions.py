@@ -10,14 +10,13 @@ import numpy as np
 from . import arguments as check
 from .arguments import Request
 from .dispatch import host_view, operation
-from .kernels.cpu.cells import DETERMINISTIC, WANT_ENTROPY, WANT_LOG_PROB
 from .keys import Key
 from .ops import _are_plain, _index_dtypes, _inputs, _refuse, _wrapped
 
 __all__ = ["Actions", "LogProbEntropy", "log_prob_entropy", "log_prob_entropy_vjp", "sample_actions"]
 
 _NO_KEY = Key(0)  # nothing is drawn where it stands
-_PLAIN_WANT = WANT_LOG_PROB | WANT_ENTROPY
+_INT64 = np.dtype(np.int64)
 _BOOL, _INT8, _UINT8 = np.dtype(np.bool_), np.dtype(np.int8), np.dtype(np.uint8)
 
 
@@ -109,8 +108,8 @@ def sample_actions(
         allowed = _plain_mask(mask, logits)
         if allowed is not False:
             heads = _heads_of(nvec, logits.shape[-1])
-            flags = _PLAIN_WANT | DETERMINISTIC if deterministic else _PLAIN_WANT
-            drawn = operation("plain_draw", "cpu")(key._value, logits, allowed, heads, step, temperature, flags)
+            run = operation("plain_draw", "cpu")
+            drawn = run(key._value, logits, allowed, heads, step, temperature, deterministic)
             if drawn is not None:
                 index, log_prob, entropy = drawn
                 return Actions(index if nvec is not None else index[..., 0], log_prob, entropy)
@@ -179,6 +178,15 @@ def log_prob_entropy(
     >>> bool(again.log_prob == sampled.log_prob and again.entropy == sampled.entropy)
     True
     """
+    if axis == -1 and invalid is None and out is None and _are_plain(_NO_KEY, logits, 0, temperature):
+        allowed = _plain_mask(mask, logits)
+        if allowed is not False and type(actions) is np.ndarray and actions.dtype is _INT64 and actions.flags.aligned:
+            heads = _heads_of(nvec, logits.shape[-1])
+            chosen = actions[..., None] if nvec is None else actions
+            if chosen.shape == (*logits.shape[:-1], len(heads) - 1):
+                told = operation("plain_draw", "cpu")(0, logits, allowed, heads, 0, temperature, False, chosen)
+                if told is not None:
+                    return LogProbEntropy(told[1], told[2])
     request = _request(_NO_KEY, logits, 0, None, None, mask, temperature, axis, None, invalid)
     heads = _heads_of(nvec, request.columns)
     index = _given_actions(actions, request, nvec, len(heads) - 1)

@@ -75,6 +75,9 @@ COST = {
 # watches takes 16 us, to one that sleeps 60.
 WORTH_A_THREAD, LEAST_PIECE = 200_000, 25_000
 
+# The same for calls that come in a stream, as an agent's do, so that a thread is likely to be watching.
+WORTH_A_WATCHER = 100_000
+
 # Plain calls on up to this much are one kernel call: no more than 0.2 ms.
 PLAIN_BYTES = 1 << 19
 
@@ -191,33 +194,39 @@ def draw(
 
 
 def plain_draw(
-    key: int, cells: np.ndarray, mask: np.ndarray | None, heads: np.ndarray, step: int, temperature: float, flags: int
+    key: int,
+    cells: np.ndarray,
+    mask: np.ndarray | None,
+    heads: np.ndarray,
+    step: int,
+    temperature: float,
+    deterministic: bool,
+    given: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """`draw` with log_prob and entropy, of logits with one to three axes and a mask of their shape, all else left out.
 
-    `flags` are of what is wanted. Returns index, batch + (H,), log_prob and entropy; None for invalid rows.
+    Returns index, batch + (H,), log_prob and entropy; None for invalid rows. An index that is `given` is int64, batch + (H,).
     """
-    dtype = cells.dtype
-    batch, count = cells.shape[:-1], len(heads) - 1
-    index, log_prob, entropy = np.empty((*batch, count), INT64), np.empty(batch, dtype), np.empty(batch, dtype)
+    dtype, batch = cells.dtype, cells.shape[:-1]
+    index = np.empty((*batch, len(heads) - 1), INT64) if given is None else given
+    log_prob, entropy = np.empty(batch, dtype), np.empty(batch, dtype)
     front = (None,) * (3 - cells.ndim)
-    block, target = cells[front], index[front]
-    allowed, given = (_NO_MASK, flags) if mask is None else (mask.view(np.uint8)[front], flags | HAS_MASK)
-    short = block.shape[2] <= SHORT[dtype]
-    compiled = (draw_short_rows if short else draw_rows)[dtype]
-    rows = log_prob.size
-    lp, spread = log_prob[front], entropy[front]
-    address = key & 0xFFFFFFFF, key >> 32, step, _NO_STEPS, _NO_ROWS, _NO_COLS
-    behind = heads, target, _NO_INDEX[INT32][1], _NO_SCORES[dtype], _NO_SCORES[dtype], lp, spread
+    block = cells[front]
+    flags = WANT_LOG_PROB | WANT_ENTROPY | (DETERMINISTIC if deterministic else 0) | (0 if given is None else GIVEN)
+    allowed, flags = (_NO_MASK, flags) if mask is None else (mask.view(np.uint8)[front], flags | HAS_MASK)
+    kernel = draw_short_rows if block.shape[2] <= SHORT[dtype] else draw_rows
+    compiled, rows = kernel[dtype], log_prob.size
+    before = key & 0xFFFFFFFF, key >> 32, step, _NO_STEPS, _NO_ROWS, _NO_COLS, block, allowed, flags, temperature
+    none = _NO_SCORES[dtype]
+    behind = heads, index[front], _NO_INDEX[INT32][1], none, none, log_prob[front], entropy[front]
     if cells.nbytes <= PLAIN_DRAW_BYTES:
-        bad = compiled(*address, block, allowed, given, temperature, _NO_TEMPERATURES, 0, rows, *behind, _UNREAD)
+        bad = compiled(*before, _NO_TEMPERATURES, 0, rows, *behind, _UNREAD)
     else:
 
         def call(first: int, last: int, invalid: np.ndarray) -> None:
-            compiled(*address, block, allowed, given, temperature, _NO_TEMPERATURES, first, last, *behind, invalid)
+            compiled(*before, _NO_TEMPERATURES, first, last, *behind, invalid)
 
-        kernel = draw_short_rows if short else draw_rows
-        bad = _over_rows(call, rows, COST[kernel] * cells.nbytes / 4)[0]
+        bad = _over_rows(call, rows, COST[kernel] * cells.nbytes / 4, WORTH_A_WATCHER)[0]
     return None if bad else (index, log_prob, entropy)
 
 
@@ -447,9 +456,11 @@ def _both(result: np.ndarray, trailing: int) -> tuple[np.ndarray, ...]:
     return (result,)
 
 
-def _over_rows(call: Callable[[int, int, np.ndarray], Any], rows: int, cost: float) -> np.ndarray:
+def _over_rows(
+    call: Callable[[int, int, np.ndarray], Any], rows: int, cost: float, worth: float = WORTH_A_THREAD
+) -> np.ndarray:
     """``call(first, last, invalid)`` over all rows, in pieces on several threads where that pays; returns invalid rows."""
-    if rows < 2 or cost < WORTH_A_THREAD or get_num_threads() == 1:
+    if rows < 2 or cost < worth or get_num_threads() == 1:
         invalid = np.zeros(1 + NAMED_ROWS, np.int64)
         call(0, rows, invalid)
         return invalid
