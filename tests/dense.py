@@ -5,6 +5,7 @@ themselves are checked against `oracle`, mpmath and libm elsewhere.
 """
 
 import numpy as np
+import oracle
 from numba import njit
 
 from numgumbel.kernels import elementary, field
@@ -211,4 +212,24 @@ def inverse_cdf(key, x, temperature=1.0, step=0, rows=None, uniform=None):
             if total > target:
                 index[i] = j
                 break
+    return index
+
+
+def inverse_cdf_draws(key, x, n, temperature=1.0, step=0, rows=None):
+    """`inverse_cdf` at step, step + 1, ... as an array (n, rows): weights as there, every draw searched in their sums."""
+    count, columns = x.shape
+    temperature = np.broadcast_to(np.asarray(temperature, np.float64), (count,))
+    steps = np.broadcast_to(np.asarray(step, np.int64), (count,))
+    rows = np.arange(count) if rows is None else rows
+    scale = float(2 ** (62 - (columns - 1).bit_length()))
+    index = np.full((n, count), -1)
+    for i in np.flatnonzero(~bad_rows(x)):
+        wide = x[i].astype(np.float64)
+        if temperature[i] == 0 or wide.max() == np.inf:
+            index[:, i] = wide.argmax()
+            continue
+        sums = np.cumsum(np.floor(exp((wide - wide.max()) * (1.0 / temperature[i])) * scale).astype(np.uint64))
+        uniforms = oracle.uniforms(key.words, int(steps[i]), n, int(rows[i]))
+        targets = (uniforms.astype(object) * int(sums[-1]) >> 64).astype(np.uint64)
+        index[:, i] = np.searchsorted(sums, targets, side="right")
     return index

@@ -77,6 +77,11 @@ def inverse_cdf(rows, columns):
     return categorical(logits(rows, columns), method="inverse_cdf")
 
 
+def inverse_cdf_draws(rows, columns):
+    x, out = logits(rows, columns), filled((64, rows), np.int64)
+    return into(out, ng.categorical, x, n=len(out), method="inverse_cdf")
+
+
 def fortran(rows, columns):
     return categorical(np.asfortranarray(logits(rows, columns)))
 
@@ -275,6 +280,7 @@ CATEGORICAL = (
     draws_with_steps,
 )
 OTHERS = (
+    inverse_cdf_draws,
     softmax,
     softmax_in_place,
     softmax_hard,
@@ -287,7 +293,20 @@ OTHERS = (
     noise,
 )
 COLUMNS = columns_run_on, columns_any, columns_int32, columns_of_cells
-ONE_ROW = (plain, new_output, masked, masked_by_column, columns_run_on, columns_any, columns_int32, draws, softmax, topk, noise)
+ONE_ROW = (
+    plain,
+    new_output,
+    masked,
+    masked_by_column,
+    columns_run_on,
+    columns_any,
+    columns_int32,
+    draws,
+    inverse_cdf_draws,
+    softmax,
+    topk,
+    noise,
+)
 DRAWS = (many_draws, many_draws_topk, many_draws_softmax)
 
 # Cases, rows and columns to measure, and the same way through the package on little.
@@ -304,6 +323,9 @@ GROUPS = {
 
 # Cases whose ids or temperatures are of a type that kernels do not read: converted, at 8 bytes a row.
 CONVERTED = {"row_ids_int32", "temperatures_single"}
+
+# Cases that keep tables: up to 16 bytes a category, for each thread.
+TABLES = {"inverse_cdf_draws"}
 
 
 def status(name):

@@ -80,7 +80,9 @@ def run_plain_categorical(x, **given):
 
 
 def run_inverse_cdf(x, **given):
-    same(ng.categorical(KEY, x, method="inverse_cdf", **given), check_inverse_cdf(x, **given))
+    wanted = check_inverse_cdf(x, **given)
+    same(ng.categorical(KEY, x, method="inverse_cdf", **given), wanted)
+    same(ng.categorical(KEY, x, method="inverse_cdf", n=12, **given)[0], wanted)
 
 
 def run_topk(x, **given):
