@@ -101,7 +101,7 @@ def test_everything_at_once(way, dtype, index):
     for out in (np.empty((n, rows), index), np.empty((rows, n), index).T, wide[::-2, 1::3]):
         ng.categorical(KEY, x, method="inverse_cdf", n=n, invalid="mark", out=out, **given)
         np.testing.assert_array_equal(out, wanted)
-        with pytest.raises(ValueError, match="categorical: 3 of 60 rows invalid .* row 5, 30, 40;"):
+        with pytest.raises(ValueError, match=r"categorical: 3 of 60 rows invalid .* row 5, 30, 40;"):
             ng.categorical(KEY, x, method="inverse_cdf", n=n, out=out, **given)
         np.testing.assert_array_equal(out, wanted)
     assert (wide[:, ::3] == -9).all()

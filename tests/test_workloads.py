@@ -62,7 +62,13 @@ def test_workloads_are_frozen():
         workload.scale = 2.0
     assert pickle.loads(pickle.dumps(workload)) == workload
     soft = {"operation": "gumbel_softmax"}
-    for changed in ({"operation": "argmax"}, {"k": 3}, {"operation": "gumbel_topk"}, soft | {"n": 2}, soft | {"method": "race"}):
+    for changed in (
+        {"operation": "argmax"},
+        {"k": 3},
+        {"operation": "gumbel_topk"},
+        soft | {"n": 2},
+        soft | {"method": "race"},
+    ):
         with pytest.raises(ValueError, match=r"operation must be|k goes with|n and method go with"):
             dataclasses.replace(workload, **changed)
 

@@ -86,7 +86,9 @@ def fill_targets(targets, places, k0, k1, step, row, bits, total):
 
 @loop
 def search(places, targets, sums, guide):
-    """places[d] = smallest i with sums[i] > targets[d]. INOUT uint32[n]: the part, then the index; IN uint64[n], [K], uint32[B + 1].
+    """places[d] = smallest i with sums[i] > targets[d].
+
+    INOUT uint32[n], the parts, then the indices; IN uint64[n], uint64[K], uint32[B + 1].
 
     Two steps without a branch, which a processor would guess wrong every second time; further ones are seldom needed.
     """

@@ -55,10 +55,10 @@ COST = {
 # watches takes 16 us, to one that sleeps 60.
 WORTH_A_THREAD, LEAST_PIECE = 200_000, 25_000
 
-# Draws of a row from which its cumulative weights are made once and searched: with all threads at work, two draws one by one take
-# as long from 20 categories up to a million; a table beyond the caches, or one made while other threads wait, takes up to three.
-# A search takes 3 to 10 ns. Draws of many short rows are made in stretches: what eight neighbouring rows write to, 64 bytes a draw,
-# stays in the second-level cache until its lines are full (1 ms less of 4.5 for 10,000 draws of 100 rows of 50).
+# Draws of a row from which its cumulative weights are made once and searched, which takes as long as one or two draws by
+# themselves up to a million categories, and nearly three beyond the caches, where the sums are written to new memory. A search
+# takes 3 to 10 ns. Draws of many short rows are made in stretches: what eight neighbouring rows write to, 64 bytes a draw, stays
+# in the second-level cache until its lines are full (3.7 ms against 4.5 for 10,000 draws of 100 rows of 50).
 DRAWS_BY_TABLE, COST_OF_SEARCH, STRETCH = 3, 5.0, 1 << 12
 
 # Plain calls on up to this much are one kernel call: no more than 0.2 ms.
