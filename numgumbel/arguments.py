@@ -221,6 +221,24 @@ def row_array(rows: Any, batch: tuple[int, ...], family: Family) -> np.ndarray |
     return array
 
 
+def index_array(index: Any, batch: tuple[int, ...], family: Family) -> np.ndarray:
+    """Given choices as int64, one a row; what is out of range is the row's matter."""
+    if index is None:
+        raise TypeError("index is missing: the choices that were observed, one a row")
+    array = _integer_array(index, "index", family)
+    if array.shape != batch:
+        raise ValueError(f"index must hold one choice a row, shape {batch}, got shape {array.shape}")
+    return array
+
+
+def sample_of(sample: Any, draws: int | None) -> int:
+    """Number of the first conditional sample; the last is below 2^63."""
+    number = integer(sample, "sample")
+    if not 0 <= number < STEP_END - max((draws or 1) - 1, 0):
+        raise ValueError(f"sample must be 0 or more and, with those that follow, below 2^63, got {number}")
+    return number
+
+
 def columns_of(cols: Any, batch: tuple[int, ...], columns: int, axis: int, family: Family) -> tuple[np.ndarray | None, int]:
     """Column ids as int64, one a column or one a cell (categories last); or None and the first, where the others follow it."""
     if cols is None:
@@ -380,7 +398,10 @@ def _moved_back(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:-1][:axis], shape[-1], *shape[:-1][axis:])
 
 
-def refuse_invalid(operation: str, batch: tuple[int, ...], invalid: np.ndarray) -> None:
+INVALID = "no category left, or a NaN or negative probability in an allowed cell"
+
+
+def refuse_invalid(operation: str, batch: tuple[int, ...], invalid: np.ndarray, why: str = INVALID) -> None:
     """ValueError naming the first invalid rows, if there are any. `invalid` is a count and the first positions."""
     count = int(invalid[0])
     if not count:
@@ -389,9 +410,9 @@ def refuse_invalid(operation: str, batch: tuple[int, ...], invalid: np.ndarray) 
     places = [str(p) if len(batch) == 1 else str(tuple(map(int, np.unravel_index(p, batch)))) for p in listed]
     total = int(np.prod(batch, dtype=np.int64))
     more = ", ..." if count > len(places) else ""
+    named = ", ".join(places) + more
     raise ValueError(
-        f"{operation}: {count} of {total} rows invalid (no category left, or a NaN or negative probability in an allowed "
-        f'cell): row {", ".join(places)}{more}; invalid="mark" marks them instead'
+        f'{operation}: {count} of {total} rows invalid ({why}): row {named}; invalid="mark" marks them instead'
         if batch
-        else f"{operation}: the row is invalid (no category left, or a NaN or negative probability in an allowed cell)"
+        else f"{operation}: the row is invalid ({why})"
     )
