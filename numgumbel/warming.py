@@ -25,8 +25,8 @@ def warmup(operations: str | Iterable[str] | None = None, dtypes: Any = None) ->
     ----------
     operations : str or iterable of str, optional
         Names of functions: ``"categorical"`` (both methods), ``"conditional_gumbel"``, ``"gumbel"``, ``"gumbel_softmax"``,
-        ``"gumbel_softmax_vjp"``, ``"gumbel_topk"``, ``"row_ids"`` and ``"fold"``. All when left out. The methods of a `Generator`
-        need what the functions of the same name need, and `Generator.split` needs ``"fold"``.
+        ``"gumbel_softmax_vjp"``, ``"gumbel_topk"``, ``"row_ids"`` and ``"fold"``. All when left out. The methods of a
+        `Generator` need what the functions of the same name need, and `Generator.split` needs ``"fold"``.
     dtypes : float32, float64, or an iterable of them, optional
         Precisions of the logits; both when left out. Names, types and dtypes will do.
 

@@ -226,6 +226,21 @@ def topk_int32(rows, columns, k=5):
     return into(out, ng.gumbel_topk, x, k)
 
 
+def conditional(rows, columns):
+    x, out = logits(rows, columns), filled((rows, columns), np.float32)
+    return into(out, ng.conditional_gumbel, x, np.arange(rows) % columns)
+
+
+def conditional_in_place(rows, columns):
+    x = logits(rows, columns)
+    return into(x, ng.conditional_gumbel, x, np.arange(rows) % columns, scores=True)
+
+
+def many_draws_conditional(rows, columns):
+    x, out = logits(rows, columns), filled((500_000, rows, columns), np.float32)
+    return into(out, ng.conditional_gumbel, x, np.zeros(rows, np.int64), n=len(out))
+
+
 def noise(rows, columns):
     out = filled((rows, columns), np.float32)
     return into(out, ng.gumbel)
@@ -290,6 +305,8 @@ OTHERS = (
     topk,
     topk_new_output,
     topk_int32,
+    conditional,
+    conditional_in_place,
     noise,
 )
 COLUMNS = columns_run_on, columns_any, columns_int32, columns_of_cells
@@ -305,9 +322,10 @@ ONE_ROW = (
     inverse_cdf_draws,
     softmax,
     topk,
+    conditional,
     noise,
 )
-DRAWS = (many_draws, many_draws_topk, many_draws_softmax)
+DRAWS = (many_draws, many_draws_topk, many_draws_softmax, many_draws_conditional)
 
 # Cases, rows and columns to measure, and the same way through the package on little.
 GROUPS = {

@@ -68,7 +68,7 @@ def test_docstrings():
 @pytest.mark.parametrize(
     "name",
     [
-        *("categorical", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk"),
+        *("categorical", "conditional_gumbel", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk"),
         *("key", "fold", "row_ids", "default_rng", "warmup"),
     ],
 )

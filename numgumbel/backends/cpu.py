@@ -236,7 +236,8 @@ def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gra
 def conditional(request: Request, chosen: np.ndarray, sample: int, scores: bool, out: np.ndarray) -> np.ndarray:
     """The field given an index a row.
 
-    `chosen` IN int64, batch; `out` OUT real, leading + batch + (columns,). Returns invalid rows. Draws differ in the sample number, from `sample` on, and not in the step.
+    `chosen` IN int64, batch; `out` OUT real, leading + batch + (columns,). Draws differ in the sample number, from `sample` on,
+    and not in the step. Returns invalid rows.
     """
     compiled, draws = conditional_rows[request.dtype], 1 if request.draws is None else request.draws
     cost = _row_cost(conditional_rows, request)
@@ -249,7 +250,7 @@ def conditional(request: Request, chosen: np.ndarray, sample: int, scores: bool,
     given |= HAS_TEMPERATURES if request.temperatures is not None else 0
     for begin in range(0, draws, many):
         target = results[begin : begin + many]
-        samples = np.arange(sample + begin, sample + begin + len(target)).reshape(-1, *(1 for _ in request.batch))
+        samples = np.arange(begin, begin + len(target), dtype=np.int64).reshape(-1, *(1 for _ in request.batch)) + sample
         batch = target.shape[:-1]
         operands = (
             *(None if part is None else np.broadcast_to(part, batch) for part in (request.steps, rows, request.temperatures)),
