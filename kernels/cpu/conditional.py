@@ -233,15 +233,15 @@ def conditional_rows(
                     g[j] = gumbel_of_exponential(g[j])
             else:
                 condition_tile(g, x, real(largest), share, inverse)
+                reached = False
+                for j in range(n):
+                    reached |= score(x[j], inverse, g[j]) >= limit
+                if reached:
+                    for j in range(n):
+                        if score(x[j], inverse, g[j]) >= limit:
+                            g[j] = noise_below(x[j], inverse, limit)
                 if start <= at < start + n:
                     g[at - start] = noise
-                reached = 0
-                for j in range(n):
-                    reached += 1 if score(x[j], inverse, g[j]) >= limit else 0
-                if reached > (1 if start <= at < start + n else 0):
-                    for j in range(n):
-                        if start + j != at and score(x[j], inverse, g[j]) >= limit:
-                            g[j] = noise_below(x[j], inverse, limit)
             if want_scores:
                 for j in range(n):
                     g[j] = score(x[j], inverse, g[j])
