@@ -484,7 +484,8 @@ def _as_pairs(
     """
     if 0 in batch:
         return
-    merge = len(batch) > 2
+    # Draws of one row are (n, 1): kernels want them as one row of n, not as n rows of one.
+    merge = len(batch) > 2 or (len(batch) == 2 and batch[1] == 1 < batch[0])
     front = () if merge else (None,) * (2 - len(batch))
     full = []
     for operand, behind in zip(operands, trailing, strict=True):
