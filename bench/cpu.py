@@ -106,6 +106,7 @@ def measure(workload, contenders, rounds):
         "shape": workload.shape,
         "dtype": workload.dtype,
         "elements": cost.elements,
+        "draws": workload.n or 1,
         "bytes_read": cost.bytes_read,
         "bytes_written": cost.bytes_written,
         "rounds": rounds,

@@ -28,8 +28,11 @@ WORTH_THREADS = 50_000  # elements from which handing over to a pool pays in Num
 PEERS = []
 
 
-def peer(name, operation, kind, library="numpy", fits=lambda workload: True):
-    """Register a function (workload, logits, forbidden cells or None) -> call; kinds are those of a `Contender`."""
+def peer(name, operation, kind, library="numpy", fits=lambda workload: True, draws=False):
+    """Register a function (workload, logits, forbidden cells or None) -> call; kinds are those of a `Contender`.
+
+    With `draws` it does the workloads that draw every row many times, and only these; a bar passes over any array.
+    """
 
     def register(function):
         def prepare(workload, inputs):
@@ -37,7 +40,8 @@ def peer(name, operation, kind, library="numpy", fits=lambda workload: True):
             return function(workload, logits, None if mask is None else ~mask)
 
         def suits(workload):
-            return operation in (workload.operation, "any") and fits(workload)
+            suited = kind == BAR or draws == (workload.n is not None)
+            return suited and operation in (workload.operation, "any") and fits(workload)
 
         PEERS.append(Contender(name, kind, prepare, suits, library))
         return function
@@ -186,6 +190,72 @@ def _numpy_inverse_cdf(workload, x, forbidden):
     return call
 
 
+# NumPy, many draws of each row
+
+
+def _sums_of(x, forbidden):
+    """Cumulative weights in float64."""
+    weights = np.exp(x.astype(np.float64) - x.max(-1, keepdims=True))
+    return np.cumsum(weights if forbidden is None else np.where(forbidden, 0, weights), axis=-1)
+
+
+@peer("NumPy, searchsorted", "categorical", READY_MADE, draws=True)
+def _numpy_searchsorted(workload, x, forbidden):
+    rng = _numpy_rng()
+
+    def call():
+        sums = _sums_of(x, forbidden)
+        return np.stack([np.searchsorted(row, rng.random(workload.n) * row[-1], side="right") for row in sums], -1)
+
+    return call
+
+
+@peer("NumPy, choice", "categorical", READY_MADE, draws=True)
+def _numpy_choice(workload, x, forbidden):
+    rng = _numpy_rng()
+
+    def call():
+        weights = np.diff(_sums_of(x, forbidden), axis=-1, prepend=0)
+        return np.stack([rng.choice(row.size, workload.n, p=row / row.sum()) for row in weights], -1)
+
+    return call
+
+
+@peer("NumPy, counts and shuffle", "categorical", HAND_TUNED, draws=True)
+def _numpy_counts(workload, x, forbidden):
+    """How often each category comes, then any order: one binomial variable a category in place of a search a draw."""
+    rng = _numpy_rng()
+
+    def draws_of(row):
+        index = np.repeat(np.arange(row.size), rng.multinomial(workload.n, row / row.sum()))
+        rng.shuffle(index)
+        return index
+
+    return lambda: np.stack([draws_of(row) for row in np.diff(_sums_of(x, forbidden), axis=-1, prepend=0)], -1)
+
+
+@peer("NumPy, searchsorted, threads", "categorical", HAND_TUNED, draws=True)
+def _numpy_searchsorted_threads(workload, x, forbidden):
+    """Draws shared among threads: NumPy searches without the GIL."""
+    threads = ng.get_num_threads()
+    pool = ThreadPoolExecutor(threads)
+    rngs = [_numpy_rng() for _ in range(threads)]
+    edges = np.linspace(0, workload.n, threads + 1).astype(int)
+    index = np.empty((workload.n, len(x)), np.int64)
+
+    def share(thread, row, sums):
+        u = rngs[thread].random(edges[thread + 1] - edges[thread])
+        u *= sums[-1]
+        index[edges[thread] : edges[thread + 1], row] = np.searchsorted(sums, u, side="right")
+
+    def call():
+        for row, sums in enumerate(_sums_of(x, forbidden)):
+            list(pool.map(share, range(threads), itertools.repeat(row), itertools.repeat(sums)))
+        return index
+
+    return call
+
+
 # torch
 
 
@@ -225,6 +295,25 @@ def _torch_multinomial(workload, x, forbidden):
     if forbidden is not None:
         return lambda: torch.multinomial(torch.softmax(x.masked_fill(forbidden, -torch.inf), -1), 1)
     return lambda: torch.multinomial(torch.softmax(x, -1), 1)
+
+
+@peer("torch, multinomial, many", "categorical", READY_MADE, "torch", lambda workload: workload.shape[1] < 1 << 24, draws=True)
+def _torch_multinomial_many(workload, x, forbidden):
+    torch, x, forbidden = _torch_arrays(x, forbidden)
+    x = x if forbidden is None else x.masked_fill(forbidden, -torch.inf)
+    return lambda: torch.multinomial(torch.softmax(x, -1), workload.n, replacement=True).T
+
+
+@peer("torch, searchsorted", "categorical", HAND_TUNED, "torch", draws=True)
+def _torch_searchsorted(workload, x, forbidden):
+    torch, x, forbidden = _torch_arrays(x, forbidden)
+    x = x if forbidden is None else x.masked_fill(forbidden, -torch.inf)
+
+    def call():
+        sums = torch.softmax(x, -1, dtype=torch.float64).cumsum(-1)
+        return torch.searchsorted(sums, torch.rand(len(x), workload.n, dtype=torch.float64).mul_(sums[:, -1:]), right=True).T
+
+    return call
 
 
 @peer("torch, F.gumbel_softmax", "gumbel_softmax", READY_MADE, "torch")

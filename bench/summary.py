@@ -16,7 +16,8 @@ def summary(entry):
     softmax = bars.get("torch.softmax")
     return {
         "us": own,
-        "ns_a_category": own * 1e3 / entry["elements"],
+        "ns_a_category": own * 1e3 / entry["elements"] if entry.get("draws", 1) == 1 else None,
+        "ns_a_draw": own * 1e3 / entry.get("draws", 1),
         READY_MADE: best(medians[READY_MADE], own),
         HAND_TUNED: best(medians[HAND_TUNED], own),
         "to_max": own / bars["np.max"],
@@ -56,7 +57,9 @@ def row(entry):
     return [
         entry["id"],
         duration(s["us"]),
-        f"{s['ns_a_category']:.{2 if s['ns_a_category'] < 100 else 0}f}",
+        f"{s['ns_a_draw']:.2f} a draw"
+        if s["ns_a_category"] is None
+        else f"{s['ns_a_category']:.{2 if s['ns_a_category'] < 100 else 0}f}",
         *(text for kind in (READY_MADE, HAND_TUNED) for text in best_texts(*s[kind])),
         ratio(s["to_max"]),
         ratio(s["to_softmax"]),

@@ -1,5 +1,7 @@
 """The peers sample what they say: a fast peer that is wrong would be no peer."""
 
+import dataclasses
+
 import numpy as np
 import peers
 import pytest
@@ -9,6 +11,7 @@ from numgumbel.workloads import Workload
 
 DRAWS, ROWS, COLUMNS = 1500, 20, 6
 OPERATIONS = {"categorical": None, "gumbel_softmax": None, "gumbel_topk": 2}
+MANY = Workload("many", "categorical", (3, COLUMNS), "", n=20_000, method="inverse_cdf")
 CASES = [
     (peer, operation, masked)
     for peer in peers.PEERS
@@ -39,6 +42,26 @@ def test_frequencies(peer, operation, masked, dtype):
     if not peer.name.startswith("JAX"):  # its key is the same in every call
         error = np.sqrt(p * (1 - p) / DRAWS)
         assert (np.abs(counts / DRAWS - p) <= 5 * error + 1 / DRAWS).all()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "peer", [peer for peer in peers.PEERS if peer.fits(MANY) and peer.kind != BAR], ids=lambda peer: peer.name
+)
+def test_frequencies_of_many_draws(peer, masked):
+    """Every category of every row as often as its probability says, and draws that follow one another are independent."""
+    if missing := peer.missing():
+        pytest.skip(missing)
+    logits, mask = inputs = dataclasses.replace(MANY, masked=masked).inputs()
+    index = np.asarray(peer.prepare(MANY, inputs)())
+    assert index.shape == (MANY.n, 3)
+    p = np.exp(logits.astype(np.float64)) * (1 if mask is None else mask)
+    p /= p.sum(axis=1, keepdims=True)
+    for row in range(3):
+        counts = np.bincount(index[:, row], minlength=COLUMNS) / MANY.n
+        assert (np.abs(counts - p[row]) <= 5 * np.sqrt(p[row] * (1 - p[row]) / MANY.n)).all()
+        repeats, wanted = (index[1:, row] == index[:-1, row]).mean(), (p[row] ** 2).sum()
+        assert abs(repeats - wanted) < 5 * np.sqrt(wanted / MANY.n)
 
 
 def best(operation, result):

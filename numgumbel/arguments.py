@@ -221,6 +221,24 @@ def row_array(rows: Any, batch: tuple[int, ...], family: Family) -> np.ndarray |
     return array
 
 
+def index_array(index: Any, batch: tuple[int, ...], family: Family) -> np.ndarray:
+    """Given choices as int64, one a row; what is out of range is the row's matter."""
+    if index is None:
+        raise TypeError("index is missing: the choices that were observed, one a row")
+    array = integer_array(index, "index", family)
+    if array.shape != batch:
+        raise ValueError(f"index must hold one choice a row, shape {batch}, got shape {array.shape}")
+    return array
+
+
+def sample_of(sample: Any, draws: int | None) -> int:
+    """Number of the first conditional sample; the last is below 2^63."""
+    number = integer(sample, "sample")
+    if not 0 <= number < STEP_END - max((draws or 1) - 1, 0):
+        raise ValueError(f"sample must be 0 or more and, with those that follow, below 2^63, got {number}")
+    return number
+
+
 def columns_of(cols: Any, batch: tuple[int, ...], columns: int, axis: int, family: Family) -> tuple[np.ndarray | None, int]:
     """Column ids as int64, one a column or one a cell (categories last); or None and the first, where the others follow it."""
     if cols is None:

@@ -26,8 +26,8 @@ def warmup(operations: str | Iterable[str] | None = None, dtypes: Any = None) ->
     operations : str or iterable of str, optional
         Names of functions: ``"categorical"`` (both methods), ``"draw"``, ``"sample_actions"``, ``"log_prob_entropy"``,
         ``"log_prob_entropy_vjp"``, ``"merge"``, ``"gumbel"``, ``"gumbel_softmax"``, ``"gumbel_softmax_vjp"``,
-        ``"gumbel_topk"``, ``"row_ids"`` and ``"fold"``. All when left out. The methods of a `Generator` need what the functions
-        of the same name need, and `Generator.split` needs ``"fold"``.
+        ``"gumbel_topk"``, ``"conditional_gumbel"``, ``"row_ids"`` and ``"fold"``. All when left out. The methods of a
+        `Generator` need what the functions of the same name need, and `Generator.split` needs ``"fold"``.
     dtypes : float32, float64, or an iterable of them, optional
         Precisions of the logits; both when left out. Names, types and dtypes will do.
 
@@ -74,9 +74,11 @@ def _table() -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
     """
     from .kernels.cpu.argmax import argmax_rows
     from .kernels.cpu.column_ids import survey_columns
+    from .kernels.cpu.conditional import conditional_rows
     from .kernels.cpu.draw import draw_rows
     from .kernels.cpu.draw_short import draw_short_rows
     from .kernels.cpu.inverse_cdf import inverse_cdf_rows
+    from .kernels.cpu.inverse_cdf_draws import inverse_cdf_draws
     from .kernels.cpu.lanes import argmax_short_rows
     from .kernels.cpu.log_prob import log_prob_vjp_rows
     from .kernels.cpu.merging import merge_rows
@@ -88,12 +90,13 @@ def _table() -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
 
     besides = wait_until, survey_columns  # where a call shares its work among threads, and where columns have ids
     return {
-        "categorical": ((argmax_short_rows, argmax_rows, inverse_cdf_rows), besides),
+        "categorical": ((argmax_short_rows, argmax_rows, inverse_cdf_rows, inverse_cdf_draws), besides),
         "draw": ((draw_short_rows, draw_rows), besides),
         "sample_actions": ((draw_short_rows, draw_rows), besides),
         "log_prob_entropy": ((draw_short_rows, draw_rows), besides),
         "log_prob_entropy_vjp": ((log_prob_vjp_rows,), besides),
         "merge": ((merge_rows,), ()),
+        "conditional_gumbel": ((conditional_rows,), besides),
         "gumbel": ((noise_rows,), besides),
         "gumbel_softmax": ((softmax_rows,), besides),
         "gumbel_softmax_vjp": ((softmax_rows, softmax_vjp_rows), besides),

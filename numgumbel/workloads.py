@@ -88,6 +88,10 @@ class Workload:
         Whether a mask forbids about a third of the cells, never the first of a row.
     reuse_out : bool
         Whether calls write into one result that is made before.
+    n : int or None
+        How many draws of every row, for ``"categorical"``.
+    method : str
+        ``"gumbel"`` or ``"inverse_cdf"``, for ``"categorical"``.
 
     Examples
     --------
@@ -105,12 +109,16 @@ class Workload:
     k: int | None = None
     masked: bool = False
     reuse_out: bool = False
+    n: int | None = None
+    method: str = "gumbel"
 
     def __post_init__(self) -> None:
         if self.operation not in OPERATIONS:
             raise ValueError(f"operation must be one of {', '.join(OPERATIONS)}, got {self.operation!r}")
         if (self.k is not None) != (self.operation == "gumbel_topk"):
             raise ValueError("k goes with gumbel_topk, and only with it")
+        if self.operation != "categorical" and (self.n is not None or self.method != "gumbel"):
+            raise ValueError("n and method go with categorical, and only with it")
 
     @property
     def key(self) -> ng.Key:
@@ -165,7 +173,7 @@ class Workload:
         """Shape and dtype of every result array."""
         rows, columns = self.shape
         if self.operation == "categorical":
-            return [((rows,), "int64")]
+            return [((rows,) if self.n is None else (self.n, rows), "int64")]
         if self.operation == "gumbel_softmax":
             return [((rows, columns), self.dtype)]
         assert self.k is not None
@@ -214,7 +222,8 @@ class Workload:
         logits, mask = self.inputs() if inputs is None else inputs
         if out is None and self.reuse_out:
             out = self.new_out()
-        extra = {name: value for name, value in (("k", self.k), ("mask", mask), ("out", out)) if value is not None}
+        given = {"k": self.k, "n": self.n, "mask": mask, "out": out, "method": None if self.method == "gumbel" else self.method}
+        extra = {name: value for name, value in given.items() if value is not None}
         return functools.partial(getattr(ng, self.operation), self.key, logits, **extra)
 
     def run(self, inputs: Inputs | None = None, *, out: Any = None) -> Any:
@@ -313,6 +322,14 @@ WORKLOADS: Mapping[str, Workload] = _registry(
     Workload("sim.b65536_a6.f32", "categorical", (65536, 6), "mode choices of a town"),
     Workload("sim.b1000000_a32.f32", "categorical", (1_000_000, 32), "choices of a city"),
     Workload("sim.b1024_a1000.f32", "categorical", (1024, 1000), "destination choices"),
+    Workload(
+        "sim.b1_k10000.n1000000.inverse_cdf.f32",
+        "categorical",
+        (1, 10_000),
+        "a million draws of one distribution",
+        n=1_000_000,
+        method="inverse_cdf",
+    ),
     Workload("vocab.b32_k128256.f32", "categorical", (32, 128256), "tokens of a large vocabulary"),
     Workload("vocab.b32_k128256.f64", "categorical", (32, 128256), "the same in float64", dtype="float64"),
     Workload("vocab.b32_k128256.peaked.f32", "categorical", (32, 128256), "probability on a few tokens", scale=4.0),
@@ -336,6 +353,7 @@ GOLDEN: Mapping[str, str] = MappingProxyType(
         "sim.b65536_a6.f32": "894bad8edf0a9475",
         "sim.b1000000_a32.f32": "c64a736e7964ac86",
         "sim.b1024_a1000.f32": "0dd16917883a3201",
+        "sim.b1_k10000.n1000000.inverse_cdf.f32": "74d15fd3b03d4336",
         "vocab.b32_k128256.f32": "aa0afab880715dfe",
         "vocab.b32_k128256.f64": "dda42314eff05b37",
         "vocab.b32_k128256.peaked.f32": "9badb36d70b1f54d",

@@ -7,8 +7,10 @@ themselves are checked against `oracle`, mpmath and libm elsewhere.
 import itertools
 
 import numpy as np
+import oracle
 from numba import njit
 
+import numgumbel as ng
 from numgumbel.kernels import elementary, field, moments
 
 TILE, LANES = 1024, 32  # the summation order is part of the definition, so it is spelt out again here
@@ -74,8 +76,26 @@ def _elementwise(f32, f64):
     return apply
 
 
+def _fused(real):
+    @njit(error_model="numpy")
+    def run(a, b, c, out):
+        for j in range(out.size):
+            out[j] = elementary.fma(real(a[j]), real(b[j]), real(c[j]))
+
+    def apply(a, b, c):
+        a, b, c = (np.array(part, real) for part in np.broadcast_arrays(a, b, c))
+        out = np.empty_like(a)
+        run(a, b, c, out)
+        return out
+
+    return apply
+
+
+fma = {np.dtype(real): _fused(real) for real in (np.float32, np.float64)}
 exp = _elementwise(elementary.exp_f32, elementary.exp_f64)
 log = _elementwise(elementary.log_f32, elementary.log_f64)
+
+gumbel_of_exponential = _elementwise(field.gumbel_of_exponential_f32, field.gumbel_of_exponential_f64)
 
 
 def gumbel(key, shape, dtype, step=0, rows=None, cols=None):
@@ -287,3 +307,61 @@ def actions(key, x, heads, temperature=1.0, deterministic=False, **address):
         log_prob, entropy = log_prob + a, entropy + h
         action.append(index)
     return np.stack(action, axis=1), log_prob.astype(x.dtype), entropy.astype(x.dtype)
+
+
+def inverse_cdf_draws(key, x, n, temperature=1.0, step=0, rows=None):
+    """`inverse_cdf` at step, step + 1, ... as an array (n, rows): weights as there, every draw searched in their sums."""
+    count, columns = x.shape
+    temperature = np.broadcast_to(np.asarray(temperature, np.float64), (count,))
+    steps = np.broadcast_to(np.asarray(step, np.int64), (count,))
+    rows = np.arange(count) if rows is None else rows
+    scale = float(2 ** (62 - (columns - 1).bit_length()))
+    index = np.full((n, count), -1)
+    for i in np.flatnonzero(~bad_rows(x)):
+        wide = x[i].astype(np.float64)
+        if temperature[i] == 0 or wide.max() == np.inf:
+            index[:, i] = wide.argmax()
+            continue
+        sums = np.cumsum(np.floor(exp((wide - wide.max()) * (1.0 / temperature[i])) * scale).astype(np.uint64))
+        uniforms = oracle.uniforms(key.words, int(steps[i]), n, int(rows[i]))
+        targets = (uniforms.astype(object) * int(sums[-1]) >> 64).astype(np.uint64)
+        index[:, i] = np.searchsorted(sums, targets, side="right")
+    return index
+
+
+def conditional(key, x, index, temperature=1.0, sample=0, scores=False, **address):
+    """Noise, or scores, given the index of each row's largest score; NaN for a row where that is impossible."""
+    real = x.dtype.type
+    temperature = np.broadcast_to(np.asarray(temperature, np.float64), (len(x),))
+    e_field = exponential(ng.fold(key, sample, 2), x.shape, x.dtype, **address)
+    out, limit = gumbel_of_exponential(e_field), np.finfo(real).max
+    score = lambda row, t, g: scores_of_noise(row[None], np.asarray(g, real)[None], t)[0]
+    bad = bad_rows(x)
+    for i, at in enumerate(index):
+        inverse, largest = real(1.0 / temperature[i]), x[i].max()
+        if bad[i] or not 0 <= at < x.shape[1] or x[i, at] == -np.inf or (largest == np.inf and at != x[i].argmax()):
+            out[i] = np.nan
+            continue
+        if largest < np.inf:
+            with np.errstate(over="ignore"):
+                e = exp((x[i] - largest) * inverse)
+                total = fixed_sum(e)
+                out[i] = gumbel_of_exponential(fma[x.dtype](real(np.float64(e_field[i, at]) / total), e, e_field[i]))
+                distance = (np.float64(largest) - np.float64(x[i, at])) * np.float64(inverse)
+            own = gumbel_of_exponential(e_field[i, at : at + 1])[0]
+            noise = np.float64(own) + (log(np.array([total]))[0] + distance)
+            tries = [real(noise) if noise < limit else limit, limit, real(np.inf)]
+            found = [score(x[i, [at]], temperature[i], [g])[0] for g in tries]
+            which = next(number for number, s in enumerate(found) if s > -limit)
+            out[i, at], best = tries[which], found[which]
+            s = score(x[i], temperature[i], out[i])
+            for j in np.flatnonzero((s >= best) & (np.arange(x.shape[1]) != at)):
+                cell, below = x[i, [j]], np.nextafter(best, real(-np.inf))
+                g = np.maximum(fma[x.dtype](-cell, inverse, below), -limit)
+                while score(cell, temperature[i], g)[0] >= best:
+                    with np.errstate(over="ignore"):
+                        g = np.nextafter(g, real(-np.inf))
+                out[i, j] = g[0]
+        if scores:
+            out[i] = score(x[i], temperature[i], out[i])
+    return out

@@ -92,6 +92,10 @@ def golden():
     draws = {
         "categorical": ng.categorical(ng.key(42, "golden"), logits).tolist(),
         "inverse_cdf": ng.categorical(ng.key(42, "golden"), logits, method="inverse_cdf").tolist(),
+        "inverse_cdf, many": ng.categorical(ng.key(42, "golden"), logits[0], n=50, method="inverse_cdf").tolist(),
+        "conditional": [
+            float(g).hex() for g in ng.conditional_gumbel(ng.key(42, "golden"), logits[0, :9], 4, step=2**31, sample=3)
+        ],
         "topk": ng.gumbel_topk(ng.key(42, "golden"), logits, 3).index.tolist(),
     }
     return {"version": 1, "keys": keys, "field": table, "draws": draws}

@@ -77,6 +77,11 @@ def inverse_cdf(rows, columns):
     return categorical(logits(rows, columns), method="inverse_cdf")
 
 
+def inverse_cdf_draws(rows, columns):
+    x, out = logits(rows, columns), filled((64, rows), np.int64)
+    return into(out, ng.categorical, x, n=len(out), method="inverse_cdf")
+
+
 def fortran(rows, columns):
     return categorical(np.asfortranarray(logits(rows, columns)))
 
@@ -221,6 +226,21 @@ def topk_int32(rows, columns, k=5):
     return into(out, ng.gumbel_topk, x, k)
 
 
+def conditional(rows, columns):
+    x, out = logits(rows, columns), filled((rows, columns), np.float32)
+    return into(out, ng.conditional_gumbel, x, np.arange(rows) % columns)
+
+
+def conditional_in_place(rows, columns):
+    x = logits(rows, columns)
+    return into(x, ng.conditional_gumbel, x, np.arange(rows) % columns, scores=True)
+
+
+def many_draws_conditional(rows, columns):
+    x, out = logits(rows, columns), filled((500_000, rows, columns), np.float32)
+    return into(out, ng.conditional_gumbel, x, np.zeros(rows, np.int64), n=len(out))
+
+
 def noise(rows, columns):
     out = filled((rows, columns), np.float32)
     return into(out, ng.gumbel)
@@ -275,6 +295,7 @@ CATEGORICAL = (
     draws_with_steps,
 )
 OTHERS = (
+    inverse_cdf_draws,
     softmax,
     softmax_in_place,
     softmax_hard,
@@ -284,11 +305,27 @@ OTHERS = (
     topk,
     topk_new_output,
     topk_int32,
+    conditional,
+    conditional_in_place,
     noise,
 )
 COLUMNS = columns_run_on, columns_any, columns_int32, columns_of_cells
-ONE_ROW = (plain, new_output, masked, masked_by_column, columns_run_on, columns_any, columns_int32, draws, softmax, topk, noise)
-DRAWS = (many_draws, many_draws_topk, many_draws_softmax)
+ONE_ROW = (
+    plain,
+    new_output,
+    masked,
+    masked_by_column,
+    columns_run_on,
+    columns_any,
+    columns_int32,
+    draws,
+    inverse_cdf_draws,
+    softmax,
+    topk,
+    conditional,
+    noise,
+)
+DRAWS = (many_draws, many_draws_topk, many_draws_softmax, many_draws_conditional)
 
 # Cases, rows and columns to measure, and the same way through the package on little.
 GROUPS = {
@@ -304,6 +341,9 @@ GROUPS = {
 
 # Cases whose ids or temperatures are of a type that kernels do not read: converted, at 8 bytes a row.
 CONVERTED = {"row_ids_int32", "temperatures_single"}
+
+# Cases that keep tables: up to 16 bytes a category, for each thread.
+TABLES = {"inverse_cdf_draws"}
 
 
 def status(name):

@@ -91,3 +91,16 @@ def uniform_bits(words, step, row):
     words, c3, r0, r1 = _address(words, step, np.asarray(row))
     w0, w1, _, _ = philox4x32(COUNTER_UNIFORM, r0, r1, c3, *words)
     return int(w1) << 32 | int(w0)
+
+
+def uniforms(words, step, n, row):
+    """`uniform_bits` of n successive steps, as uint64[n]."""
+    found, first = [], step
+    while first < step + n:
+        last = min(step + n, (first >> 30) + 1 << 30)  # all of one folded key
+        folded, c3, r0, r1 = _address(words, first, np.asarray(row))
+        counters = c3 + (np.arange(last - first, dtype=np.uint64) << np.uint64(2))
+        w0, w1, _, _ = philox4x32(COUNTER_UNIFORM, r0, r1, counters, *folded)
+        found.append(w1.astype(np.uint64) << THIRTY_TWO | w0)
+        first = last
+    return np.concatenate(found)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 README = Path(__file__).parents[1] / "README.md"
+PAGES = [README, README.parent / "docs" / "counterfactuals.md"]  # whose Python is run
 
 
 def shell(name):
@@ -15,9 +16,9 @@ def shell(name):
     return re.search(rf"<!-- {name} -->\n```sh\n(.*?)```", README.read_text(), re.S).group(1)
 
 
-def blocks():
+def blocks(page=README):
     """(language, text) of every fenced block."""
-    return re.findall(r"```(\w*)\n(.*?)```", README.read_text(), re.S)
+    return re.findall(r"```(\w*)\n(.*?)```", page.read_text(), re.S)
 
 
 if __name__ == "__main__":

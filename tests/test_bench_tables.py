@@ -114,6 +114,8 @@ def test_summary():
     assert summary.row(entry) == [*ours, "", "", "", "", "", "", "5.0", "2.0", ""]
     assert len(summary.COLUMNS) == len(summary.row(entry))
     assert [summary.COLUMNS[number] for number in summary.NAMES] == ["workload", "ready-made", "hand-tuned"]
+    entry["draws"] = 5000
+    assert summary.row(entry)[:3] == ["some", "20.0 us", "4.00 a draw"]
     entry["contenders"].append(contender("of no kind", "peer", 1.0))
     with pytest.raises(KeyError, match="peer"):
         summary.row(entry)

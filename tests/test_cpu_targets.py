@@ -71,6 +71,7 @@ for dtype in (np.float32, np.float64):
         add(ng.categorical(key, logits, method="inverse_cdf", **options))
         for part in ng.gumbel_topk(key, logits, 9, **options):
             add(part)
+        add(ng.conditional_gumbel(key, logits, np.arange(40), n=2, **options))
         options.pop("temperature", None)
         y = ng.gumbel_softmax(key, logits, tau=0.6, **options)
         add(y)

@@ -57,8 +57,13 @@ SLOW = pytest.mark.slow
 def test_beyond_input_and_output(group, threads):
     found = measured(group, threads)
     print(report(found))
-    rows = memory_cases.GROUPS[group][1][0]
-    limits = {name: LIMIT * threads + (8 * rows if name in memory_cases.CONVERTED else 0) for name in found}
+    rows, columns = memory_cases.GROUPS[group][1]
+    limits = {
+        name: LIMIT * threads
+        + (8 * rows if name in memory_cases.CONVERTED else 0)
+        + (16 * columns * threads if name in memory_cases.TABLES else 0)
+        for name in found
+    }
     above = {name: peaks for name, peaks in found.items() if max(peaks.values()) >= limits[name]}
     assert not above, report(above)
 

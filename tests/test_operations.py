@@ -82,7 +82,9 @@ def run_plain_categorical(x, **given):
 
 
 def run_inverse_cdf(x, **given):
-    same(ng.categorical(KEY, x, method="inverse_cdf", **given), check_inverse_cdf(x, **given))
+    wanted = check_inverse_cdf(x, **given)
+    same(ng.categorical(KEY, x, method="inverse_cdf", **given), wanted)
+    same(ng.categorical(KEY, x, method="inverse_cdf", n=12, **given)[0], wanted)
 
 
 def run_topk(x, **given):
@@ -120,6 +122,22 @@ def run_softmax_vjp(x, temperature=1.0, **given):
     assert (np.abs(got - wanted) <= 8 * np.finfo(x.dtype).eps * scale).all()
     kept = ng.gumbel_softmax(KEY, x, tau=positive, **given)
     same(ng.gumbel_softmax_vjp(KEY, x, c, sample=kept, tau=positive, **given), got)
+
+
+def run_conditional(x, temperature=1.0, **given):
+    """Any category that is allowed, or the first +inf; noise and scores, and several samples."""
+    temperature = np.maximum(temperature, 0.25)
+    cells = dense.cells(x, mask=given.get("mask"))
+    address = {name: part for name, part in given.items() if name != "mask"}
+    allowed = np.where(
+        (cells == np.inf).any(axis=1, keepdims=True), np.arange(x.shape[1]) == cells.argmax(1)[:, None], cells > -np.inf
+    )
+    index = np.array([np.flatnonzero(row)[(7 * i) % row.sum()] for i, row in enumerate(allowed)])
+    for scores in (False, True):
+        wanted = dense.conditional(KEY, cells, index, temperature, scores=scores, **address)
+        same(ng.conditional_gumbel(KEY, x, index, temperature=temperature, scores=scores, **given), wanted)
+    wanted = np.stack([dense.conditional(KEY, cells, index, temperature, sample, **address) for sample in (5, 6)])
+    same(ng.conditional_gumbel(KEY, x, index, temperature=temperature, sample=5, n=2, **given), wanted)
 
 
 def run_noise(x, temperature=None, mask=None, **given):
@@ -244,6 +262,7 @@ CASES = {
     ("plain_softmax", "cpu"): run_plain_softmax,
     ("softmax_vjp", "cpu"): run_softmax_vjp,
     ("noise", "cpu"): run_noise,
+    ("conditional", "cpu"): run_conditional,
 }
 
 

@@ -24,10 +24,12 @@ def test_every_block_is_known():
             assert text in {readme_blocks.shell(name) for name in ("setup", "job", "tests")}
 
 
-def test_python_blocks():
+@pytest.mark.parametrize("page", readme_blocks.PAGES, ids=lambda page: page.name)
+def test_python_blocks(page):
     """All of them in order, in one namespace."""
-    text = "\n".join(block for language, block in readme_blocks.blocks() if language == "python")
-    test = doctest.DocTestParser().get_doctest(text, {}, "README.md", "README.md", 0)
+    text = "\n".join(block for language, block in readme_blocks.blocks(page) if language == "python")
+    assert ">>> " in text
+    test = doctest.DocTestParser().get_doctest(text, {}, page.name, page.name, 0)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     runner.run(test)
     assert runner.summarize().failed == 0
@@ -48,10 +50,10 @@ def test_test_command_is_pytest():
     assert readme_blocks.shell("tests").strip() == ".venv/bin/python -m pytest"
 
 
-def test_links_lead_somewhere():
-    text = readme_blocks.README.read_text()
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", readme_blocks.PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
 def test_docstrings():
@@ -68,7 +70,7 @@ def test_docstrings():
 @pytest.mark.parametrize(
     "name",
     [
-        *("categorical", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk"),
+        *("categorical", "conditional_gumbel", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk"),
         *("key", "fold", "row_ids", "default_rng", "warmup"),
     ],
 )

@@ -44,6 +44,20 @@ def test_everything_at_once(way, columns, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("columns", [1, 5, 8, 16, 50, 129])
+def test_many_draws_of_one_row(way, columns, dtype):
+    """Lanes that all read the same row; more than a block of them, from either side of 2^30."""
+    x = np.random.default_rng(columns).normal(size=(1, columns)).astype(dtype)
+    for step in (0, 2**30 - 100):
+        wanted = dense.categorical(KEY, np.repeat(x, 300, axis=0), step=step + np.arange(300), rows=np.zeros(300))
+        np.testing.assert_array_equal(ng.categorical(KEY, x, n=300, step=step)[:, 0], wanted)
+        np.testing.assert_array_equal(ng.categorical(KEY, x[0], n=300, step=step), wanted)
+        np.testing.assert_array_equal(ng.categorical(KEY, x[None], n=300, step=step)[:, 0, 0], wanted)
+    if columns > 1:
+        assert not np.array_equal(ng.categorical(KEY, x, n=300, step=1)[:, 0], wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_scores_beyond_the_range_are_clamped(way, dtype):
     """Logits that overflow at a low temperature tie at the largest or the smallest number: the lowest index wins."""
     limit = np.finfo(dtype).max

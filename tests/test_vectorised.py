@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 
 from numgumbel.kernels import elementary, field
-from numgumbel.kernels.cpu import bits, bound, cells, lanes, noise, sums
+from numgumbel.kernels.cpu import bits, bound, cells, conditional, inverse_cdf_draws, lanes, noise, sums
 
 x86_64 = platform.machine().lower() in ("x86_64", "amd64")
 pytestmark = [
@@ -82,6 +82,17 @@ LOOPS = {
         "float64 multiply-adds",
     ),
     "decision float32": (lanes.decide_lanes, (LANES_F32, INTEGERS, CHOSEN, LANES), "float32 multiply-adds"),
+    "targets of draws": (
+        inverse_cdf_draws.fill_targets,
+        (PAIRS, BITS[:1024], *ADDRESS[:2], 0, 0, 10, np.uint64(1)),
+        "integer products",
+    ),
+    "conditional noise float32": (
+        conditional.condition_tile,
+        (F32, F32.copy(), np.float32(1), np.float32(1), np.float32(1)),
+        "float32 multiply-adds",
+    ),
+    "conditional noise float64": (conditional.condition_tile, (F64, F64.copy(), 1.0, 1.0, 1.0), "float64 multiply-adds"),
     "bits of any columns": (bits.fill_coarse_of_ids, (HALVES, ADDRESS, np.arange(1024)), "integer products"),
 }
 

@@ -61,8 +61,15 @@ def test_workloads_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         workload.scale = 2.0
     assert pickle.loads(pickle.dumps(workload)) == workload
-    for changed in ({"operation": "argmax"}, {"k": 3}, {"operation": "gumbel_topk"}):
-        with pytest.raises(ValueError, match=r"operation must be|k goes with"):
+    soft = {"operation": "gumbel_softmax"}
+    for changed in (
+        {"operation": "argmax"},
+        {"k": 3},
+        {"operation": "gumbel_topk"},
+        soft | {"n": 2},
+        soft | {"method": "race"},
+    ):
+        with pytest.raises(ValueError, match=r"operation must be|k goes with|n and method go with"):
             dataclasses.replace(workload, **changed)
 
 
@@ -106,7 +113,13 @@ def test_the_answer_is_the_dense_one(name):
     workload = WORKLOADS[name]
     logits, mask = workload.inputs()
     assert workload.operation == "categorical"
-    workload.verify(dense.categorical(workload.key, dense.cells(logits, mask=mask)))
+    x = dense.cells(logits, mask=mask)
+    if workload.method == "inverse_cdf":
+        wanted = dense.inverse_cdf_draws(workload.key, x, workload.n)
+    else:
+        assert workload.n is None
+        wanted = dense.categorical(workload.key, x)
+    workload.verify(wanted)
 
 
 @pytest.mark.parametrize(("operation", "k"), [("gumbel_topk", 2), ("gumbel_softmax", None)])

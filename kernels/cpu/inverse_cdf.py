@@ -34,6 +34,25 @@ def weigh_tile(w, x, largest, inverse, scale):
     return total
 
 
+@loop
+def largest_of_row(buffer, cells, mask, flags, outer, inner):
+    """(largest logit as float64, its first index) of one row: index -1 where no category is left or an allowed cell is NaN.
+
+    Scratch real[TILE]; the rest as in `argmax_rows`.
+    """
+    columns = cells.shape[2]
+    largest, at = -INF_F64, -1
+    for start in range(0, columns, TILE):
+        x = tile_of(buffer, cells, mask, flags, outer, inner, start, min(TILE, columns - start))
+        here, unordered = largest_of(x)
+        if unordered:
+            return largest, -1
+        if float64(here) > largest:
+            largest = float64(here)
+            at = start + first_at_least(x, here)
+    return largest, at
+
+
 @row_kernel(
     lambda real: types.void(
         *row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int32, 2), sink(types.int64, 1)
@@ -60,19 +79,8 @@ def inverse_cdf_rows(
         row = row_of(rows, flags, outer, inner, position)
         uniform = uniform_bits_at(k0, k1, step_of(step, steps, flags, outer, inner), row)
         t = temperature_of(temperature, temperatures, flags, outer, inner)
-
-        largest = -INF_F64
-        greedy = -1
-        unordered = False
-        for start in range(0, columns, TILE):
-            n = min(TILE, columns - start)
-            x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
-            here, nan = largest_of(x)
-            unordered |= nan
-            if not unordered and float64(here) > largest:
-                largest = float64(here)
-                greedy = start + first_at_least(x, here)
-        if unordered or greedy < 0:
+        largest, greedy = largest_of_row(x_buffer, cells, mask, flags, outer, inner)
+        if greedy < 0:
             note_invalid(invalid, position)
             chosen = -1
         elif t == 0.0 or largest == INF_F64:

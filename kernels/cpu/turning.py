@@ -85,7 +85,8 @@ def turn_rows(lanes, at, spacing, cells, outer, inner, m, begin, width):
         How many rows were done.
     """
     step, size = cells.strides[1], cells.itemsize
-    if cells.strides[2] != size or step <= 0:
+    # Rows may be one and the same, as in many draws of it, but then nothing may be read beyond its end.
+    if cells.strides[2] != size or step < 0 or (step == 0 and width < GROUP):
         return 0
     # What is read beyond a row's end must end before the last row does.
     safe = m if width == GROUP else m - ((GROUP - width) * size + step - 1) // step
