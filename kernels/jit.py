@@ -157,7 +157,9 @@ class _Inner(CPUDispatcher):
 
 
 def _inner(function, compiler, **options):
-    options |= {"nopython": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    # fastmath is spelt out because Numba lets a function inherit that of whichever caller compiles it first.
+    options |= {"nopython": True, "error_model": "numpy", "fastmath": False}
+    options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     dispatcher = _Inner(function, targetoptions=options, pipeline_class=compiler)
     dispatcher.pipeline_class = compiler
     return functools.update_wrapper(dispatcher, function)
