@@ -157,7 +157,7 @@ class _Inner(CPUDispatcher):
 
 
 def _inner(function, compiler, **options):
-    # fastmath is spelt out because Numba lets a function inherit that of whichever caller compiles it first.
+    # No fastmath: left out, Numba would let a function inherit that of the caller that compiles it first, a user's too.
     options |= {"nopython": True, "error_model": "numpy", "fastmath": False}
     options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     dispatcher = _Inner(function, targetoptions=options, pipeline_class=compiler)

@@ -13,13 +13,12 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numpy import float32, float64, int32, int64, uint32, uint64
 
-from . import field, philox
 from .cpu.bracket import gumbel_width, score_above
 from .cpu.cells import HAS_COLS, HAS_MASK, IS_PROBS, log
 from .cpu.inverse_cdf import weight_scale
 from .cpu.softmax import exp_nonpositive
 from .cpu.sums import BLOCK, LANES
-from .elementary import INF_F64, MAX_F32, MAX_F64, NAN_F64, exp_f64, mulhi64, quotient
+from .elementary import INF_F64, MAX_F32, MAX_F64, NAN_F64, exp_f64, fma, mulhi64, quotient
 from .field import (
     DOMAIN_COARSE,
     DOMAIN_FINE,
@@ -27,12 +26,17 @@ from .field import (
     DOMAIN_TAIL_LOW,
     TAIL_BELOW,
     address_of,
+    bits_at,
+    exponential_at_f32,
+    exponential_at_f64,
     exponential_f32,
     exponential_f64,
     exponential_of_f32,
     exponential_of_f64,
     exponential_tail_f32,
     field_tail,
+    gumbel_at_f32,
+    gumbel_at_f64,
     gumbel_of_exponential_f32,
     gumbel_of_exponential_f64,
     score_f32,
@@ -40,7 +44,7 @@ from .field import (
     uniform_bits_at,
 )
 from .jit import by_precision, inlined_loop, loop, scalar
-from .philox import LOW_HALF, philox4x32_wide
+from .philox import LOW_HALF, fold, philox4x32_wide
 
 GROUP = 8
 LOWEST, HIGHEST = 2.0**-64, 2.0**64  # temperatures
@@ -126,59 +130,59 @@ def column_of(cols, flags, j):
 
 
 @scalar
-def fold(key, x, tag):
-    """`philox.fold` of keys as one number."""
+def fold_key(key, x, tag):
+    """`fold` of a key as one number."""
     k0, k1 = words_of(key)
-    a, b = philox.fold(k0, k1, uint64(x), uint32(tag))
+    a, b = fold(k0, k1, uint64(x), uint32(tag))
     return (uint64(b) << uint64(32)) | uint64(a)
 
 
 @scalar
-def bits(key, step, row, col):
+def cell_bits(key, step, row, col):
     """(b32, tail) at an address."""
     k0, k1 = words_of(key)
-    return field.bits_at(k0, k1, int64(step), int64(row), int64(col))
+    return bits_at(k0, k1, int64(step), int64(row), int64(col))
 
 
 @scalar
-def exponential(key, step, row, col):
+def cell_exponential_f64(key, step, row, col):
     """E in float64."""
     k0, k1 = words_of(key)
-    return field.exponential_at_f64(k0, k1, int64(step), int64(row), int64(col))
+    return exponential_at_f64(k0, k1, int64(step), int64(row), int64(col))
 
 
 @scalar
-def exponential_f32_at(key, step, row, col):
+def cell_exponential_f32(key, step, row, col):
     """E in float32."""
     k0, k1 = words_of(key)
-    return field.exponential_at_f32(k0, k1, int64(step), int64(row), int64(col))
+    return exponential_at_f32(k0, k1, int64(step), int64(row), int64(col))
 
 
 @scalar
-def gumbel(key, step, row, col):
+def cell_gumbel_f64(key, step, row, col):
     """G in float64."""
     k0, k1 = words_of(key)
-    return field.gumbel_at_f64(k0, k1, int64(step), int64(row), int64(col))
+    return gumbel_at_f64(k0, k1, int64(step), int64(row), int64(col))
 
 
 @scalar
-def gumbel_f32_at(key, step, row, col):
+def cell_gumbel_f32(key, step, row, col):
     """G in float32."""
     k0, k1 = words_of(key)
-    return field.gumbel_at_f32(k0, k1, int64(step), int64(row), int64(col))
+    return gumbel_at_f32(k0, k1, int64(step), int64(row), int64(col))
 
 
 @scalar
-def uniform_bits(key, step, row):
+def row_uniform_bits(key, step, row):
     """The 64 bits of one row's uniform."""
     k0, k1 = words_of(key)
     return uniform_bits_at(k0, k1, int64(step), int64(row))
 
 
 @scalar
-def uniform(key, step, row):
+def row_uniform(key, step, row):
     """(the high 52 bits + 1/2) 2^-52, exact, so that neither 0 nor 1 can come of it."""
-    high = uniform_bits(key, step, row) >> uint64(12)
+    high = row_uniform_bits(key, step, row) >> uint64(12)
     return (float64(int64(high)) + 0.5) * 2.0**-52
 
 
@@ -352,14 +356,14 @@ def floor_of_f32(best, coarse):
 
     `gumbel_width` below the top, and the rounding of score and bound, half an ulp each, with as much to spare.
     """
-    floor = best - (gumbel_width(coarse) + (abs(best) + float32(4.0)) * float32(2.0**-22))
+    floor = best - fma(abs(best) + float32(4.0), float32(2.0**-22), gumbel_width(coarse))
     return floor if abs(best) < MAX_F32 / float32(4.0) else -abs(best)
 
 
 @scalar
 def floor_of_f64(best, coarse):
     """See `floor_of_f32`."""
-    floor = best - (float64(gumbel_width(coarse)) + (abs(best) + 4.0) * 2.0**-51)
+    floor = best - fma(abs(best) + float64(4.0), float64(2.0**-51), float64(gumbel_width(coarse)))
     return floor if abs(best) < MAX_F64 / 4.0 else -abs(best)
 
 
@@ -477,9 +481,7 @@ def categorical_row(key, step, row, logits, temperature=1.0, mask=None, cols=Non
     """Index of a sample of a row of logits, or -1. Arguments as in `score_row`."""
     check_row(logits, None)
     flags = flag_if(mask, HAS_MASK) | flag_if(cols, HAS_COLS)
-    return index_of_row(
-        key, step, row, logits, array_or(mask, logits), array_or(cols, logits), flags, float64(temperature)
-    )
+    return index_of_row(key, step, row, logits, array_or(mask, logits), array_or(cols, logits), flags, float64(temperature))
 
 
 @loop
@@ -503,7 +505,7 @@ def inverse_cdf_row(key, step, row, logits, temperature=1.0, mask=None):
     total = uint64(0)
     for j in range(n):
         total += weight_of(cell_of(logits, allowed, flags, j), largest, inverse, scale)
-    target = mulhi64(uniform_bits(key, step, row), total)
+    target = mulhi64(row_uniform_bits(key, step, row), total)
     below = uint64(0)
     chosen = -1
     while below <= target:
