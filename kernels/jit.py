@@ -190,8 +190,8 @@ def by_precision(f32, f64):
     @overload(choose, strict=False, jit_options={**f32.targetoptions, "pipeline_class": f32.pipeline_class})
     def pick(*arguments):
         elements = (getattr(argument, "dtype", argument) for argument in arguments)
-        real = next(element for element in elements if isinstance(element, types.Float))
-        return (f32 if real.bitwidth == 32 else f64).py_func
+        real = next((element for element in elements if isinstance(element, types.Float)), None)
+        return None if real is None else (f32 if real.bitwidth == 32 else f64).py_func
 
     return choose
 

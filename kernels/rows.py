@@ -352,19 +352,19 @@ exact_score = by_precision(exact_score_f32, exact_score_f64)
 
 @scalar
 def floor_of_f32(best, coarse):
-    """A number that the score of the category with the best bracket reaches; -inf or NaN where the brackets do not hold.
+    """A number that the score of the category with the best bracket reaches; -inf where the brackets do not hold.
 
     `gumbel_width` below the top, and the rounding of score and bound, half an ulp each, with as much to spare.
     """
     floor = best - fma(abs(best) + float32(4.0), float32(2.0**-22), gumbel_width(coarse))
-    return floor if abs(best) < MAX_F32 / float32(4.0) else -abs(best)
+    return floor if abs(best) < MAX_F32 / float32(4.0) else float32(-INF_F64)
 
 
 @scalar
 def floor_of_f64(best, coarse):
     """See `floor_of_f32`."""
     floor = best - fma(abs(best) + float64(4.0), float64(2.0**-51), float64(gumbel_width(coarse)))
-    return floor if abs(best) < MAX_F64 / 4.0 else -abs(best)
+    return floor if abs(best) < MAX_F64 / 4.0 else -INF_F64
 
 
 @scalar

@@ -4,8 +4,8 @@ They allocate nothing and raise nothing, hold no state, and may be called from a
 results are those of the array functions at the same addresses, to the bit, whatever the options of the caller (``fastmath``,
 ``parallel``) and wherever they are called from; Python may call them too.
 
-A key comes first. Once this module is imported, compiled code takes a `numgumbel.Key` as argument or as global constant, where
-it is the 64-bit number ``int(key)``; that number does as well. Then come the step (0 <= step < 2^63), the row id (any 64-bit
+A key comes first: a `numgumbel.Key`, which compiled code takes as argument or global constant and sees as the 64-bit number
+``int(key)``, or that number (from Python ``np.uint64(int(key))``: Numba takes a Python int for an int64). Then come the step (0 <= step < 2^63), the row id (any 64-bit
 integer) and the column id (0 <= col < 2^35 - 16). Nothing is checked at run time: a number out of its range gives some
 value of another address.
 
@@ -35,10 +35,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 import numpy.typing as npt
-from numba import types
-from numba.core.imputils import lower_constant
-from numba.extending import overload, typeof_impl
+from numba.core.registry import cpu_target
+from numba.extending import overload
 
 from .kernels import philox, rows
 from .keys import Key
@@ -65,15 +65,6 @@ __all__ = [
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _constant(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    """A uint64 that is a global: the builtin rule writes the object itself into LLVM's text, which is no number for a Key."""
-    return context.get_value_type(kind)(int(value))
-
-
-typeof_impl.register(Key)(lambda key, context: types.uint64)
-lower_constant(types.uint64)(_constant)
-
-
 def _compiled(kernel: Any) -> Callable[[_Function], _Function]:
     """Let compiled code that calls the decorated function call a kernel with parameters of the same names."""
 
@@ -86,6 +77,11 @@ def _compiled(kernel: Any) -> Callable[[_Function], _Function]:
         return function
 
     return register
+
+
+def _unsigned(number: Any) -> Any:
+    """For calls from Python: a key, or a whole number modulo 2^64; Numba takes a Python int for an int64 whatever its size."""
+    return number if type(number) is Key else np.uint64(int(number) % (1 << 64))
 
 
 # --- bits and cells ----------------------------------------------------------------------------------------------------------
@@ -144,7 +140,7 @@ def fold(key: Any, x: int, tag: int) -> int:
     >>> nb.fold(ng.key(42), 7, 1 << 16) == int(ng.fold(ng.key(42), 7, tag=1 << 16))
     True
     """
-    return rows.fold_key(key, x, tag)
+    return rows.fold_key(_unsigned(key), _unsigned(x), tag)
 
 
 @_compiled(rows.cell_bits)
@@ -169,7 +165,7 @@ def bits(key: Any, step: int, row: int, col: int) -> tuple[int, int]:
     >>> nb.bits(ng.key(42), 0, 0, 0)
     (3083339378, 3463897541)
     """
-    return rows.cell_bits(key, step, row, col)
+    return rows.cell_bits(_unsigned(key), step, row, col)
 
 
 @_compiled(rows.cell_exponential_f64)
@@ -195,7 +191,7 @@ def exponential(key: Any, step: int, row: int, col: int) -> float:
     >>> abs(nb.exponential(ng.key(42), 0, 5, 1) - math.exp(-nb.gumbel(ng.key(42), 0, 5, 1))) < 1e-15
     True
     """
-    return rows.cell_exponential_f64(key, step, row, col)
+    return rows.cell_exponential_f64(_unsigned(key), step, row, col)
 
 
 @_compiled(rows.cell_exponential_f32)
@@ -212,8 +208,15 @@ def exponential_f32(key: Any, step: int, row: int, col: int) -> float:
     -------
     float32
         Within 2 ulp of -log1p(-v), v the address's bits as the float32 field reads them.
+
+    Examples
+    --------
+    >>> import numgumbel as ng
+    >>> from numgumbel import nb
+    >>> nb.exponential_f32(ng.key(42), 0, 5, 1) == nb.exponential(ng.key(42), 0, 5, 1)  # other bits, another precision
+    False
     """
-    return rows.cell_exponential_f32(key, step, row, col)
+    return rows.cell_exponential_f32(_unsigned(key), step, row, col)
 
 
 @_compiled(rows.cell_gumbel_f64)
@@ -238,7 +241,7 @@ def gumbel(key: Any, step: int, row: int, col: int) -> float:
     >>> bool(nb.gumbel(ng.key(42), 3, 5, 1) == ng.gumbel(ng.key(42), rows=[5], cols=[1], step=3)[0, 0])
     True
     """
-    return rows.cell_gumbel_f64(key, step, row, col)
+    return rows.cell_gumbel_f64(_unsigned(key), step, row, col)
 
 
 @_compiled(rows.cell_gumbel_f32)
@@ -255,8 +258,17 @@ def gumbel_f32(key: Any, step: int, row: int, col: int) -> float:
     -------
     float32
         As `gumbel`, with ``dtype=numpy.float32``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numgumbel as ng
+    >>> from numgumbel import nb
+    >>> wanted = ng.gumbel(ng.key(42), rows=[5], cols=[1], step=3, dtype=np.float32)[0, 0]
+    >>> bool(nb.gumbel_f32(ng.key(42), 3, 5, 1) == wanted)
+    True
     """
-    return rows.cell_gumbel_f32(key, step, row, col)
+    return rows.cell_gumbel_f32(_unsigned(key), step, row, col)
 
 
 @_compiled(rows.row_uniform_bits)
@@ -281,7 +293,7 @@ def uniform_bits(key: Any, step: int, row: int) -> int:
     >>> nb.uniform_bits(ng.key(42), 0, 0)
     3639121381207518447
     """
-    return rows.row_uniform_bits(key, step, row)
+    return rows.row_uniform_bits(_unsigned(key), step, row)
 
 
 @_compiled(rows.row_uniform)
@@ -306,7 +318,7 @@ def uniform(key: Any, step: int, row: int) -> float:
     >>> nb.uniform(ng.key(42), 0, 0)
     0.19727716537218198
     """
-    return rows.row_uniform(key, step, row)
+    return rows.row_uniform(_unsigned(key), step, row)
 
 
 # --- rows --------------------------------------------------------------------------------------------------------------------
@@ -363,7 +375,7 @@ def categorical_row(
     >>> bool(nb.categorical_row(ng.key(42), 3, 5, logits) == ng.categorical(ng.key(42), logits, step=3, rows=5))
     True
     """
-    return rows.categorical_row(key, step, row, logits, temperature, mask, cols)
+    return rows.categorical_row(_unsigned(key), step, row, logits, temperature, mask, cols)
 
 
 @_compiled(rows.categorical_row_probs)
@@ -405,7 +417,7 @@ def categorical_row_probs(
     >>> bool(nb.categorical_row_probs(ng.key(42), 3, 5, weights) == ng.categorical(ng.key(42), probs=weights, step=3, rows=5))
     True
     """
-    return rows.categorical_row_probs(key, step, row, probs, temperature, mask, cols)
+    return rows.categorical_row_probs(_unsigned(key), step, row, probs, temperature, mask, cols)
 
 
 @_compiled(rows.inverse_cdf_row)
@@ -444,7 +456,7 @@ def inverse_cdf_row(
     >>> bool(nb.inverse_cdf_row(ng.key(42), 3, 5, logits) == wanted)
     True
     """
-    return rows.inverse_cdf_row(key, step, row, logits, temperature, mask)
+    return rows.inverse_cdf_row(_unsigned(key), step, row, logits, temperature, mask)
 
 
 @_compiled(rows.gumbel_softmax_row)
@@ -495,7 +507,7 @@ def gumbel_softmax_row(
     >>> bool((out == ng.gumbel_softmax(ng.key(42), logits, tau=0.5, step=3, rows=5)).all())
     True
     """
-    return rows.gumbel_softmax_row(key, step, row, logits, tau, out, mask, cols)
+    return rows.gumbel_softmax_row(_unsigned(key), step, row, logits, tau, out, mask, cols)
 
 
 @_compiled(rows.exponential_row)
@@ -524,7 +536,7 @@ def exponential_row(key: Any, step: int, row: int, out: npt.NDArray[Any], cols: 
     >>> bool(out[1] == nb.exponential(ng.key(42), 3, 5, 1))
     True
     """
-    rows.exponential_row(key, step, row, out, cols)
+    rows.exponential_row(_unsigned(key), step, row, out, cols)
 
 
 @_compiled(rows.gumbel_row)
@@ -553,7 +565,7 @@ def gumbel_row(key: Any, step: int, row: int, out: npt.NDArray[Any], cols: npt.N
     >>> bool((out == ng.gumbel(ng.key(42), rows=[5], cols=[0, 1, 2], step=3)).all())
     True
     """
-    rows.gumbel_row(key, step, row, out, cols)
+    rows.gumbel_row(_unsigned(key), step, row, out, cols)
 
 
 @_compiled(rows.score_row)
@@ -574,8 +586,8 @@ def score_row(
     key, step, row, logits, temperature, mask, cols
         As in `categorical_row`.
     out : array of the logits' dtype, shape (K,)
-        Scores, those of `numgumbel.gumbel_topk` to the bit: -inf where masked or excluded, NaN where a logit is NaN, and NaN all
-        over for a temperature out of range. It must not share memory with the logits.
+        Scores, those of `numgumbel.gumbel_topk` to the bit: -inf where masked or excluded, NaN where a logit is NaN, all NaN
+        for a temperature out of range. It must not share memory with the logits.
 
     Raises
     ------
@@ -592,4 +604,9 @@ def score_row(
     >>> bool(out.argmax() == nb.categorical_row(ng.key(42), 3, 5, logits))
     True
     """
-    rows.score_row(key, step, row, logits, out, temperature, mask, cols)
+    rows.score_row(_unsigned(key), step, row, logits, out, temperature, mask, cols)
+
+
+# Where compiled code that names ``numgumbel.nb`` has this module imported, its types are being worked out just now.
+cpu_target.typing_context.refresh()
+cpu_target.target_context.refresh()
