@@ -5,9 +5,9 @@ results are those of the array functions at the same addresses, to the bit, what
 ``parallel``) and wherever they are called from; Python may call them too.
 
 A key comes first: a `numgumbel.Key`, which compiled code takes as argument or global constant and sees as the 64-bit number
-``int(key)``, or that number (from Python ``np.uint64(int(key))``: Numba takes a Python int for an int64). Then come the step (0 <= step < 2^63), the row id (any 64-bit
-integer) and the column id (0 <= col < 2^35 - 16). Nothing is checked at run time: a number out of its range gives some
-value of another address.
+``int(key)``, or that number (from Python ``np.uint64(int(key))``: Numba takes a Python int for an int64). Then come the step
+(0 <= step < 2^63), the row id (any 64-bit integer) and the column id (0 <= col < 2^35 - 16). Nothing is checked at run time: a
+number out of its range gives some value of another address.
 
 >>> import numpy as np
 >>> import numgumbel as ng

@@ -15,9 +15,9 @@ def shell(name):
     return re.search(rf"<!-- {name} -->\n```sh\n(.*?)```", README.read_text(), re.S).group(1)
 
 
-def blocks():
-    """(language, text) of every fenced block."""
-    return re.findall(r"```(\w*)\n(.*?)```", README.read_text(), re.S)
+def blocks(page=README):
+    """(language, text) of every fenced block of the README or another page."""
+    return re.findall(r"```(\w*)\n(.*?)```", page.read_text(), re.S)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import njit
+from numba import cfunc, guvectorize, njit
 
 import numgumbel as ng
 from numgumbel import nb
@@ -36,30 +36,28 @@ def same(left, right):
 
 
 def everything_else(x):
-    """Places for two indices, validity, relaxed sample, G, E and scores of rows like x."""
+    """Places for two indices, validity, relaxed sample, G and scores of rows like x."""
     count = len(x)
-    return (np.full(count, -9), np.full(count, -9), np.zeros(count, bool), *(np.full_like(x, 7) for _ in range(4)))
+    return (np.full(count, -9), np.full(count, -9), np.zeros(count, bool), *(np.full_like(x, 7) for _ in range(3)))
 
 
-def plain(key, steps, rows, x, temperature, index, cdf, valid, soft, g, e, s):
+def plain(key, steps, rows, x, temperature, index, cdf, valid, soft, g, s):
     for i in range(len(x)):
         index[i] = nb.categorical_row(key, steps[i], rows[i], x[i], temperature[i])
         cdf[i] = nb.inverse_cdf_row(key, steps[i], rows[i], x[i], temperature[i])
         valid[i] = nb.gumbel_softmax_row(key, steps[i], rows[i], x[i], temperature[i], soft[i])
         nb.gumbel_row(key, steps[i], rows[i], g[i])
-        nb.exponential_row(key, steps[i], rows[i], e[i])
         nb.score_row(key, steps[i], rows[i], x[i], s[i], temperature[i])
 
 
 @njit
-def masked_with_ids(key, steps, rows, x, temperature, mask, cols, index, cdf, valid, soft, g, e, s):
+def masked_with_ids(key, steps, rows, x, temperature, mask, cols, index, cdf, valid, soft, g, s):
     for i in range(len(x)):
         step, row, t = steps[i], rows[i], temperature[i]
         index[i] = nb.categorical_row(key, step, row, x[i], mask=mask[i], cols=cols[i], temperature=t)
         cdf[i] = nb.inverse_cdf_row(key, step, row, x[i], t, mask[i])
         valid[i] = nb.gumbel_softmax_row(key, step, row, x[i], t, soft[i], mask[i], cols=cols[i])
         nb.gumbel_row(key, step, row, g[i], cols[i])
-        nb.exponential_row(key, step, row, e[i], cols=cols[i])
         nb.score_row(key, step, row, x[i], s[i], t, mask[i], cols[i])
 
 
@@ -87,8 +85,7 @@ def wanted(key, x, steps, rows, temperature, mask=None, cols=None):
     soft = ng.gumbel_softmax(key, x, tau=temperature, cols=cols, **given_ids)
     address = {"step": steps, "rows": rows, "cols": cols}
     g = ng.gumbel(key, x.shape, dtype=x.dtype, **address)
-    e = dense.exponential(key, x.shape, x.dtype, **address)
-    return index, cdf, index >= 0, soft, g, e, dense.scores(key, dense.cells(x, mask=mask), temperature, **address)
+    return index, cdf, index >= 0, soft, g, dense.scores(key, dense.cells(x, mask=mask), temperature, **address)
 
 
 def check_plain(key, x, steps, rows, temperature, run=compiled_plain):
@@ -261,6 +258,31 @@ def test_a_cached_caller(tmp_path):
     assert [run_python(code, NUMBA_CACHE_DIR=str(tmp_path / "cache")) for _ in range(2)] == ["0", "1"]
 
 
+def test_other_callers():
+    """Functions that Numba compiles by other ways."""
+    x = np.random.default_rng(2).normal(size=(300, 6))
+    wanted, g = ng.categorical(KEY, x), ng.gumbel(KEY, x.shape)
+
+    @guvectorize(["void(int64, float64[:], int64[:])"], "(),(k)->()")
+    def sample(row, logits, out):
+        out[0] = nb.categorical_row(KEY, 0, row, logits)
+
+    @cfunc("float64(int64, int64)")
+    def noise(row, col):
+        return nb.gumbel(KEY, 0, row, col)
+
+    @njit(debug=True, boundscheck=True)
+    def debugged(x, index):
+        for i in range(len(x)):
+            index[i] = nb.categorical_row(KEY, 0, i, x[i])
+
+    same(sample(np.arange(len(x)), x), wanted)
+    assert [noise.ctypes(3, col) for col in range(6)] == g[3].tolist()
+    index = np.empty(len(x), np.int64)
+    debugged(x, index)
+    same(index, wanted)
+
+
 # --- cells -------------------------------------------------------------------------------------------------------------------
 
 
@@ -318,7 +340,11 @@ def folded(key, x, tag):
 
 @given(st.integers(0, 2**64 - 1).map(ng.Key), st.integers(-(2**63), 2**64 - 1), st.integers(0, 2**32 - 1))
 def test_fold(key, x, tag):
-    assert folded(key, x, tag) == nb.fold(key, x, tag) == int(ng.fold(key, x, tag))
+    wanted = int(ng.fold(key, x, tag))
+    assert nb.fold(key, x, tag) == nb.fold(int(key), x, tag) == wanted
+    assert folded(key, np.uint64(x % 2**64), tag) == wanted
+    if x < 2**63:
+        assert folded(key, x, tag) == wanted
 
 
 def test_tail_addresses():
@@ -333,6 +359,8 @@ def test_tail_addresses():
     out = np.empty(len(found), np.float32)
     nb.gumbel_row(key, 0, 0, out, found)
     same(out, expected)
+    nb.exponential_row(key, 0, 0, out, found)
+    same(out, dense.exponential(key, (1, len(found)), np.float32, cols=found)[0])
     # A whole group of eight around it, by position and by id; and as the sample of a row.
     group = int(found[0]) // 8 * 8
     around = np.arange(group, group + 8)
@@ -348,6 +376,8 @@ def test_groups_with_a_tail_by_position():
     out = np.empty(end, np.float32)
     nb.gumbel_row(key, 0, 0, out)
     same(out, ng.gumbel(key, (1, end), dtype=np.float32)[0])
+    nb.exponential_row(key, 0, 0, out)
+    same(out, dense.exponential(key, (1, end), np.float32)[0])
     assert nb.categorical_row(key, 0, 0, np.zeros(end, np.float32)) == end - 1
 
 
@@ -453,6 +483,26 @@ def test_docstrings_are_complete(name):
 
 
 # --- device code -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", ["gumbel", "gumbel_f32", "exponential", "exponential_f32", "uniform", "uniform_bits", "fold"])
+def test_cells_give_the_bits_of_the_cpu(name):
+    """Their PTX in the interpreter, and that of another function, which must differ."""
+    import cuda_compile
+    import test_ptx
+    from numba import float32, float64, int64, uint32, uint64
+
+    cuda_compile.need_compilers()
+    result = {"uniform_bits": uint64, "fold": uint64}.get(name, float32 if name.endswith("_f32") else float64)
+    address = {"uniform": (int64, int64), "uniform_bits": (int64, int64), "fold": (uint64, uint32)}.get(name, (int64,) * 3)
+    count = 50_000
+    makers = (test_ptx.words64, test_ptx.words32) if name == "fold" else (test_ptx.steps, test_ptx.rows, test_ptx.columns)
+    arguments = [test_ptx.words64(count), *(make(count) for make in makers[: len(address)])]
+    ((call, signature, _, _),) = test_ptx.one(getattr(nb, name), result(uint64, *address), ())
+    assert test_ptx.differing(call, signature, arguments) == 0
+    arguments[0], other = arguments[0] ^ np.uint64(1), test_ptx.on_cpu(call, signature, arguments)
+    assert (test_ptx.on_cpu(call, signature, arguments) != other).mean() > 0.99
 
 
 @pytest.mark.cuda

@@ -24,10 +24,12 @@ def test_every_block_is_known():
             assert text in {readme_blocks.shell(name) for name in ("setup", "job", "tests")}
 
 
-def test_python_blocks():
+@pytest.mark.parametrize("page", ["README.md", "docs/nb.md"])
+def test_python_blocks(page):
     """All of them in order, in one namespace."""
-    text = "\n".join(block for language, block in readme_blocks.blocks() if language == "python")
-    test = doctest.DocTestParser().get_doctest(text, {}, "README.md", "README.md", 0)
+    text = "\n".join(block for language, block in readme_blocks.blocks(ROOT / page) if language == "python")
+    test = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
+    assert test.examples
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     runner.run(test)
     assert runner.summarize().failed == 0
@@ -57,9 +59,9 @@ def test_links_lead_somewhere():
 def test_docstrings():
     """Every example in a docstring of the package."""
     import numgumbel
-    from numgumbel import distribution, generator, ids, keys, ops, warming, workloads
+    from numgumbel import distribution, generator, ids, keys, nb, ops, warming, workloads
 
-    for module in (numgumbel, distribution, generator, ids, keys, ops, warming, workloads):
+    for module in (numgumbel, distribution, generator, ids, keys, nb, ops, warming, workloads):
         result = doctest.testmod(module)
         assert result.failed == 0, module
         assert result.attempted > 0, module
