@@ -488,7 +488,7 @@ def test_docstrings_are_complete(name):
 @pytest.mark.cuda
 @pytest.mark.parametrize("name", ["gumbel", "gumbel_f32", "exponential", "exponential_f32", "uniform", "uniform_bits", "fold"])
 def test_cells_give_the_bits_of_the_cpu(name):
-    """Their PTX in the interpreter, and that of another function, which must differ."""
+    """Their PTX in the interpreter of `test_ptx`."""
     import cuda_compile
     import test_ptx
     from numba import float32, float64, int64, uint32, uint64
@@ -501,8 +501,6 @@ def test_cells_give_the_bits_of_the_cpu(name):
     arguments = [test_ptx.words64(count), *(make(count) for make in makers[: len(address)])]
     ((call, signature, _, _),) = test_ptx.one(getattr(nb, name), result(uint64, *address), ())
     assert test_ptx.differing(call, signature, arguments) == 0
-    arguments[0], other = arguments[0] ^ np.uint64(1), test_ptx.on_cpu(call, signature, arguments)
-    assert (test_ptx.on_cpu(call, signature, arguments) != other).mean() > 0.99
 
 
 @pytest.mark.cuda
