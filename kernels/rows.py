@@ -1,7 +1,7 @@
 """One row at a time, for a user's own compiled code: the loops behind `numgumbel.nb`.
 
 No buffers, no heap, no exceptions: an array is read and written where it lies, so that a row of any length needs nothing but
-registers, and the same source can become a device function. Every result is that of the array functions, to the bit.
+registers, and the same source makes a device function. Every result is that of the array functions, to the bit.
 
 A sample is decided by the brackets of `cpu.bracket`: one Philox call for eight columns and no logarithm. Where the best bracket
 does not end above all others, one row of 5 categories in two hundred, those that reach into it are evaluated exactly.
@@ -13,6 +13,8 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numpy import float32, float64, int32, int64, uint32, uint64
 
+from .cpu.bits import half_of, join_halves, pair_of, philox4x32_pairs
+from .cpu.bound import below_range, exact_score
 from .cpu.bracket import gumbel_width, score_above
 from .cpu.cells import HAS_COLS, HAS_MASK, IS_PROBS, log
 from .cpu.inverse_cdf import weight_scale
@@ -44,7 +46,7 @@ from .field import (
     uniform_bits_at,
 )
 from .jit import by_precision, inlined_loop, loop, scalar
-from .philox import LOW_HALF, fold, philox4x32_wide
+from .philox import fold
 
 GROUP = 8
 LOWEST, HIGHEST = 2.0**-64, 2.0**64  # temperatures
@@ -81,7 +83,7 @@ def flag_if(typingctx, given, flag):
 @intrinsic
 def check_row(typingctx, array, like):
     """Nothing at run time; a compile-time error unless `array` is a 1-D array of float32 or float64, of the dtype of `like`."""
-    if not (isinstance(array, types.Array) and array.ndim == 1 and isinstance(array.dtype, types.Float)):
+    if not (isinstance(array, types.Array) and array.ndim == 1 and array.dtype in (types.float32, types.float64)):
         raise TypingError(f"numgumbel.nb takes 1-D arrays of float32 or float64, got {array}")
     if isinstance(like, types.Array) and array.dtype != like.dtype:
         raise TypingError(f"numgumbel.nb takes out in the dtype of the logits, {like.dtype}, got {array.dtype}")
@@ -191,18 +193,15 @@ def row_uniform(key, step, row):
 
 @scalar
 def pairs_of(address, domain, column):
-    """Words 0 and 1, and words 2 and 3, of one domain at a column's group, as two uint64, the first word low."""
+    """Words 0 and 1, and words 2 and 3, of one domain at a column's group, as `philox4x32_pairs` gives them."""
     k0, k1, c3, r0, r1 = address
-    c0 = uint64(column) >> uint64(3)
-    w0, w1, w2, w3 = philox4x32_wide(c0, r0, r1, uint32(c3 | domain), k0, k1)
-    return (w0 & LOW_HALF) | (w1 << uint64(32)), (w2 & LOW_HALF) | (w3 << uint64(32))
+    return philox4x32_pairs(uint64(column) >> uint64(3), r0, r1, uint32(c3 | domain), k0, k1)
 
 
 @scalar
-def half_of(first, second, h):
+def half_at(first, second, h):
     """Half-word h of a group's four words, as uint32."""
-    pair = second if h & uint64(4) else first
-    return uint32(uint32(pair >> ((h & uint64(3)) << uint64(4))) & uint32(0xFFFF))
+    return half_of(second if h & uint64(4) else first, h)
 
 
 @scalar
@@ -222,21 +221,21 @@ def exponential_of_bits_f32(address, column, b32):
 
 
 @inlined_loop
-def _fill_f32(out, address, cols, flags):
-    """out = E, float32: two Philox calls a group of eight columns. Arguments as in `fill_exponentials`."""
+def _fill_groups_f32(out, address):
+    """out = E, float32, of columns by position: two Philox calls for eight. Arguments as in `fill_exponentials`."""
     n = out.shape[0]
     for start in range(0, n, GROUP):
         c0, c1 = pairs_of(address, DOMAIN_COARSE, start)
         f0, f1 = pairs_of(address, DOMAIN_FINE, start)
         for h in range(min(GROUP, n - start)):
             u = uint64(h)
-            b32 = uint32(uint32(half_of(c0, c1, u) << uint32(16)) | half_of(f0, f1, u))
+            b32 = join_halves(half_at(c0, c1, u), half_at(f0, f1, u))
             out[uint64(start) + u] = exponential_of_bits_f32(address, int64(start + h), b32)
 
 
 @inlined_loop
-def _fill_f64(out, address, cols, flags):
-    """out = E, float64: four Philox calls a group of eight columns. Arguments as in `fill_exponentials`."""
+def _fill_groups_f64(out, address):
+    """out = E, float64: four Philox calls for eight; see `_fill_groups_f32`."""
     n = out.shape[0]
     for start in range(0, n, GROUP):
         c0, c1 = pairs_of(address, DOMAIN_COARSE, start)
@@ -245,7 +244,7 @@ def _fill_f64(out, address, cols, flags):
         high0, high1 = pairs_of(address, DOMAIN_TAIL_HIGH, start)
         for h in range(min(GROUP, n - start)):
             u = uint64(h)
-            b32 = uint32(uint32(half_of(c0, c1, u) << uint32(16)) | half_of(f0, f1, u))
+            b32 = join_halves(half_at(c0, c1, u), half_at(f0, f1, u))
             tail = word_of(high0, high1, u) if u & uint64(4) else word_of(low0, low1, u)
             out[uint64(start) + u] = exponential_f64((uint64(b32) << uint64(32)) | uint64(tail))
 
@@ -264,7 +263,7 @@ def exponential_of_column_f64(out, address, column):
     return exponential_of_f64(k0, k1, c3, r0, r1, column)
 
 
-_fill_groups = by_precision(_fill_f32, _fill_f64)
+_fill_groups = by_precision(_fill_groups_f32, _fill_groups_f64)
 exponential_of_column = by_precision(exponential_of_column_f32, exponential_of_column_f64)
 gumbel_of_exponential = by_precision(gumbel_of_exponential_f32, gumbel_of_exponential_f64)
 score = by_precision(score_f32, score_f64)
@@ -288,7 +287,7 @@ def fill_exponentials(out, address, cols, flags):
         for j in range(out.shape[0]):
             out[j] = exponential_of_column(out, address, int64(cols[j]))
     else:
-        _fill_groups(out, address, cols, flags)
+        _fill_groups(out, address)
 
 
 @loop
@@ -334,23 +333,6 @@ def score_row(key, step, row, logits, out, temperature=1.0, mask=None, cols=None
 
 
 @scalar
-def exact_score_f32(logit, inverse, address, column):
-    """`score_f32` of one cell."""
-    k0, k1, c3, r0, r1 = address
-    return score_f32(logit, inverse, gumbel_of_exponential_f32(exponential_of_f32(k0, k1, c3, r0, r1, column)))
-
-
-@scalar
-def exact_score_f64(logit, inverse, address, column):
-    """`score_f64` of one cell."""
-    k0, k1, c3, r0, r1 = address
-    return score_f64(logit, inverse, gumbel_of_exponential_f64(exponential_of_f64(k0, k1, c3, r0, r1, column)))
-
-
-exact_score = by_precision(exact_score_f32, exact_score_f64)
-
-
-@scalar
 def floor_of_f32(best, coarse):
     """A number that the score of the category with the best bracket reaches; -inf where the brackets do not hold.
 
@@ -367,20 +349,7 @@ def floor_of_f64(best, coarse):
     return floor if abs(best) < MAX_F64 / 4.0 else -INF_F64
 
 
-@scalar
-def is_clamped_f32(best):
-    """True where nothing above the smallest float32 has been met, so that scores clamped to it, with a bound of -inf, count."""
-    return best <= -MAX_F32
-
-
-@scalar
-def is_clamped_f64(best):
-    """See `is_clamped_f32`."""
-    return best <= -MAX_F64
-
-
 floor_of = by_precision(floor_of_f32, floor_of_f64)
-is_clamped = by_precision(is_clamped_f32, is_clamped_f64)
 
 
 @loop
@@ -416,9 +385,8 @@ def exact_index(address, cells, mask, cols, flags, inverse, floor):
         unordered |= x != x
         if x > -INF_F64:
             column = column_of(cols, flags, j)
-            first, second = pairs_of(address, DOMAIN_COARSE, column)
-            coarse = int32(half_of(first, second, uint64(column) & uint64(7)))
-            if is_clamped(best) or score_above(x, inverse, coarse) >= best:
+            coarse = int32(half_of(pair_of(address, DOMAIN_COARSE, column), column))
+            if below_range(best) or score_above(x, inverse, coarse) >= best:
                 s = exact_score(x, inverse, address, column)
                 if s > best or index < 0:
                     best, index = s, j
@@ -458,10 +426,10 @@ def index_of_row(key, step, row, cells, mask, cols, flags, temperature):
         for h in range(min(GROUP, n - start)):
             j = start + h
             if flags & HAS_COLS:
-                low, high = pairs_of(address, DOMAIN_COARSE, int64(cols[j]))
-                coarse = int32(half_of(low, high, uint64(cols[j]) & uint64(7)))
+                column = int64(cols[j])
+                coarse = int32(half_of(pair_of(address, DOMAIN_COARSE, column), column))
             else:
-                coarse = int32(half_of(low, high, uint64(h)))
+                coarse = int32(half_at(low, high, uint64(h)))
             s = score_above(cell_of(cells, mask, flags, j), inverse, coarse)
             wins = s > best
             lesser = best if wins else s
