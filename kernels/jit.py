@@ -157,7 +157,9 @@ class _Inner(CPUDispatcher):
 
 
 def _inner(function, compiler, **options):
-    options |= {"nopython": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    # No fastmath: left out, Numba would let a function inherit that of the caller that compiles it first, a user's too.
+    options |= {"nopython": True, "error_model": "numpy", "fastmath": False}
+    options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     dispatcher = _Inner(function, targetoptions=options, pipeline_class=compiler)
     dispatcher.pipeline_class = compiler
     return functools.update_wrapper(dispatcher, function)
@@ -188,8 +190,8 @@ def by_precision(f32, f64):
     @overload(choose, strict=False, jit_options={**f32.targetoptions, "pipeline_class": f32.pipeline_class})
     def pick(*arguments):
         elements = (getattr(argument, "dtype", argument) for argument in arguments)
-        real = next(element for element in elements if isinstance(element, types.Float))
-        return (f32 if real.bitwidth == 32 else f64).py_func
+        real = next((element for element in elements if isinstance(element, types.Float)), None)
+        return None if real is None else (f32 if real.bitwidth == 32 else f64).py_func
 
     return choose
 

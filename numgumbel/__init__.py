@@ -9,6 +9,10 @@ around it, on chunking, threads or the machine, and no noise is ever stored.
 >>> choice = ng.categorical(key, np.log([[0.1, 0.7, 0.2], [0.3, 0.3, 0.4]]))
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from . import distribution
 from .actions import Actions, LogProbEntropy, log_prob_entropy, log_prob_entropy_vjp, sample_actions
 from .draws import Draw, draw, merge
@@ -48,3 +52,16 @@ __all__ = [
     "set_num_threads",
     "warmup",
 ]
+
+
+if TYPE_CHECKING:
+    from . import nb as nb
+else:
+
+    def __getattr__(name: str) -> Any:
+        """`numgumbel.nb`, imported when first asked for."""
+        if name == "nb":
+            import importlib
+
+            return importlib.import_module(".nb", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -59,9 +59,9 @@ def test_links_lead_somewhere(page):
 def test_docstrings():
     """Every example in a docstring of the package."""
     import numgumbel
-    from numgumbel import distribution, generator, ids, keys, ops, warming, workloads
+    from numgumbel import distribution, generator, ids, keys, nb, ops, warming, workloads
 
-    for module in (numgumbel, distribution, generator, ids, keys, ops, warming, workloads):
+    for module in (numgumbel, distribution, generator, ids, keys, nb, ops, warming, workloads):
         result = doctest.testmod(module)
         assert result.failed == 0, module
         assert result.attempted > 0, module
