@@ -75,6 +75,7 @@ def _table() -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
     from .kernels.cpu.column_ids import survey_columns
     from .kernels.cpu.inverse_cdf import inverse_cdf_rows
     from .kernels.cpu.lanes import argmax_short_rows
+    from .kernels.cpu.lanes_of_ids import argmax_short_rows_of_ids
     from .kernels.cpu.noise import noise_rows
     from .kernels.cpu.row_ids import fold_bytes, fold_integers, fold_key
     from .kernels.cpu.softmax import softmax_rows, softmax_vjp_rows
@@ -83,7 +84,7 @@ def _table() -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
 
     besides = wait_until, survey_columns  # where a call shares its work among threads, and where columns have ids
     return {
-        "categorical": ((argmax_short_rows, argmax_rows, inverse_cdf_rows), besides),
+        "categorical": ((argmax_short_rows, argmax_short_rows_of_ids, argmax_rows, inverse_cdf_rows), besides),
         "gumbel": ((noise_rows,), besides),
         "gumbel_softmax": ((softmax_rows,), besides),
         "gumbel_softmax_vjp": ((softmax_rows, softmax_vjp_rows), besides),
