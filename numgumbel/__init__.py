@@ -13,7 +13,7 @@ from . import distribution
 from .generator import Generator, default_rng
 from .ids import row_ids
 from .keys import Key, fold, key
-from .ops import TopK, categorical, gumbel, gumbel_softmax, gumbel_softmax_vjp, gumbel_topk
+from .ops import TopK, categorical, categorical_ragged, gumbel, gumbel_softmax, gumbel_softmax_vjp, gumbel_topk
 from .threads import get_num_threads, set_num_threads
 from .warming import warmup
 
@@ -24,6 +24,7 @@ __all__ = [
     "Key",
     "TopK",
     "categorical",
+    "categorical_ragged",
     "default_rng",
     "distribution",
     "fold",

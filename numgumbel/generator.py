@@ -85,6 +85,10 @@ class Generator:
         """`numgumbel.categorical` at the next step; every option but `step`."""
         return ops.categorical(self._key, logits, step=self._take(options), **options)
 
+    def categorical_ragged(self, logits: Any = None, offsets: Any = None, **options: Any) -> Any:
+        """`numgumbel.categorical_ragged` at the next step; every option but `step`."""
+        return ops.categorical_ragged(self._key, logits, offsets, step=self._take(options), **options)
+
     def gumbel_softmax(self, logits: Any = None, **options: Any) -> Any:
         """`numgumbel.gumbel_softmax` at the next step; every option but `step`."""
         return ops.gumbel_softmax(self._key, logits, step=self._take(options), **options)

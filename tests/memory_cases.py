@@ -77,6 +77,13 @@ def inverse_cdf(rows, columns):
     return categorical(logits(rows, columns), method="inverse_cdf")
 
 
+def ragged(rows, columns):
+    """Rows of different lengths."""
+    lengths = columns // 2 + np.arange(rows) % (columns + 1)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return into(filled(rows, np.int64), ng.categorical_ragged, logits(1, offsets[-1])[0], offsets)
+
+
 def fortran(rows, columns):
     return categorical(np.asfortranarray(logits(rows, columns)))
 
@@ -285,6 +292,7 @@ OTHERS = (
     topk_new_output,
     topk_int32,
     noise,
+    ragged,
 )
 COLUMNS = columns_run_on, columns_any, columns_int32, columns_of_cells
 ONE_ROW = (plain, new_output, masked, masked_by_column, columns_run_on, columns_any, columns_int32, draws, softmax, topk, noise)

@@ -24,6 +24,7 @@ from ..kernels.cpu.inverse_cdf import inverse_cdf_rows
 from ..kernels.cpu.lanes import argmax_short_rows
 from ..kernels.cpu.lanes_of_ids import argmax_short_rows_of_ids
 from ..kernels.cpu.noise import noise_rows
+from ..kernels.cpu.ragged import argmax_ragged
 from ..kernels.cpu.softmax import softmax_rows, softmax_vjp_rows
 from ..kernels.cpu.topk import topk_rows
 from ..threads import get_num_threads, run
@@ -47,6 +48,7 @@ SHORT_OF_CELL_IDS = 256
 COST = {
     argmax_rows: 0.5,
     argmax_short_rows: 0.7,
+    argmax_ragged: 1.5,
     argmax_short_rows_of_ids: 2.3,
     inverse_cdf_rows: 2.0,
     softmax_rows: 1.5,
@@ -147,6 +149,32 @@ def inverse_cdf(request: Request, index: np.ndarray) -> np.ndarray:
     return _sample(request, inverse_cdf_rows, (_Values(index, 0),))
 
 
+def ragged(request: Request, offsets: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """`categorical` of rows that are stretches of one vector. `cells`, `mask` and `cols` of the request have one a value.
+
+    `offsets` IN int64, one more than rows; `index` OUT int64 or int32, leading + batch. Returns invalid rows.
+    """
+    compiled, rows = argmax_ragged[request.dtype], request.batch[0]
+    per_row = [None if array is None else array[None] for array in (request.steps, request.rows, request.temperatures)]
+    per_value = [None if array is None else array[None, None] for array in (request.cols, request.mask, request.cells)]
+    (steps, ids, temperatures), (cols, mask, cells) = per_row, per_value
+    flags = (IS_PROBS if request.is_probs else 0) | (NARROW if index.dtype == INT32 else 0)
+    flags |= (0 if mask is None else HAS_MASK) | (0 if temperatures is None else HAS_TEMPERATURES)
+    temperatures, mask = _NO_TEMPERATURES if temperatures is None else temperatures, _NO_MASK if mask is None else mask
+    invalid = np.zeros(1 + NAMED_ROWS, np.int64)
+    for draw, target in enumerate(index if request.draws is not None else index[None]):
+        address, given = _address(replace(request, step=request.step + draw), 0, steps, ids, cols)
+        common = (*address, cells, mask, flags | given, request.temperature, temperatures, offsets)
+        both = _both(target[None], 0)
+
+        def call(first: int, last: int, block: np.ndarray, common: Any = common, both: Any = both) -> None:
+            compiled(*common, first, last, *both, block)
+
+        _gather(invalid, _over_rows(call, rows, COST[argmax_ragged] * request.dtype.itemsize / 4 * (request.columns + rows)), 0)
+    invalid[0] //= max(request.draws or 1, 1)
+    return invalid
+
+
 def softmax(request: Request, hard: bool, sample: np.ndarray) -> np.ndarray:
     """Relaxed samples. `sample` OUT real, leading + batch + (columns,). Returns invalid rows."""
     return _sample(request, softmax_rows, (_Values(sample, 1),), (int(hard),))
@@ -197,6 +225,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "plain_categorical": plain_categorical,
     "plain_softmax": plain_softmax,
     "inverse_cdf": inverse_cdf,
+    "ragged": ragged,
     "softmax": softmax,
     "softmax_vjp": softmax_vjp,
     "topk": topk,
