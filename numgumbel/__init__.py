@@ -19,7 +19,16 @@ from .draws import Draw, draw, merge
 from .generator import Generator, default_rng
 from .ids import row_ids
 from .keys import Key, fold, key
-from .ops import TopK, categorical, conditional_gumbel, gumbel, gumbel_softmax, gumbel_softmax_vjp, gumbel_topk
+from .ops import (
+    TopK,
+    categorical,
+    categorical_ragged,
+    conditional_gumbel,
+    gumbel,
+    gumbel_softmax,
+    gumbel_softmax_vjp,
+    gumbel_topk,
+)
 from .threads import get_num_threads, set_num_threads
 from .warming import warmup
 
@@ -33,6 +42,7 @@ __all__ = [
     "LogProbEntropy",
     "TopK",
     "categorical",
+    "categorical_ragged",
     "conditional_gumbel",
     "default_rng",
     "distribution",

@@ -120,6 +120,98 @@ def sampling_request(
     )
 
 
+def ragged_request(
+    key: object,
+    logits: Any,
+    probs: Any,
+    offsets: Any,
+    *,
+    step: Any,
+    rows: Any,
+    cols: Any,
+    mask: Any,
+    temperature: Any,
+    n: int | None,
+    invalid: str | None,
+) -> tuple[Request, np.ndarray]:
+    """Check the arguments of rows that are stretches of a vector: a request with one cell, mask and id a value; offsets."""
+    words = check_key(key)
+    if (logits is None) == (probs is None):
+        raise TypeError("exactly one of logits and probs must be given, got " + ("neither" if logits is None else "both"))
+    name, cells = ("probs", probs) if logits is None else ("logits", logits)
+    family, cells = real_array(cells, name)
+    if cells.ndim != 1:
+        raise ValueError(f"{name} must have one axis, all rows one behind the other, got shape {cells.shape}")
+    ends = _offsets(offsets, name, len(cells), family)
+    batch, draws = (len(ends) - 1,), draws_of(n)
+    number, steps = step_of(step, batch, draws, family)
+    constant, temperatures = temperature_of(temperature, "temperature", batch, family)
+    request = Request(
+        family=family,
+        words=words,
+        dtype=cells.dtype,
+        batch=batch,
+        columns=len(cells),
+        axis=0,
+        draws=draws,
+        step=number,
+        steps=steps,
+        rows=row_array(rows, batch, family),
+        cols=None if cols is None else _value_ids(cols, len(cells), family),
+        cells=cells,
+        is_probs=logits is None,
+        mask=mask_array(mask, (), len(cells), 0, family),
+        temperature=constant,
+        temperatures=temperatures,
+        raises=_raises(invalid),
+    )
+    return request, ends
+
+
+def _offsets(offsets: Any, name: str, size: int, family: Family) -> np.ndarray:
+    """Offsets as int64: not decreasing, from 0 to `size`. Looked at in parts, to need no memory."""
+    if offsets is None:
+        raise TypeError("offsets must be given: where each row starts, and where the last one ends")
+    ends = integer_array(offsets, "offsets", family)
+    if ends.ndim != 1 or not len(ends):
+        raise ValueError(f"offsets must have one axis and at least one element, got shape {ends.shape}")
+    step = 1 << 15
+    for start in range(0, len(ends), step):
+        part = ends[start : start + step + 1]
+        bad = np.flatnonzero(part[1:] < part[:-1])
+        if len(bad):
+            at = start + int(bad[0]) + 1
+            raise ValueError(f"offsets must not decrease, got {ends[at]} behind {ends[at - 1]} at position {at}")
+    if ends[0] < 0:
+        raise ValueError(f"offsets must be 0 or more, got {ends[0]} at position 0")
+    if ends[-1] > size:
+        at = int(np.searchsorted(ends, size, side="right"))
+        raise ValueError(f"offsets must end within the {size} {name}, got {ends[at]} at position {at}")
+    return ends
+
+
+def _value_ids(cols: Any, size: int, family: Family) -> np.ndarray:
+    """Column ids as int64, one a value."""
+    ids = integer_array(cols, "cols", family)
+    if ids.shape != (size,):
+        raise ValueError(f"cols must hold one id a value, shape {(size,)}, got shape {ids.shape}")
+    if size:
+        _check_ids(ids)
+    return ids
+
+
+def _check_ids(array: np.ndarray) -> None:
+    """ValueError unless all column ids are in range."""
+    # No id is above all of them joined by or, and a negative one makes that negative: one pass in place of two.
+    if not 0 <= int(np.bitwise_or.reduce(array, axis=None)) < COLUMN_END:
+        _refuse_ids(int(array.min()), int(array.max()))
+
+
+def _refuse_ids(smallest: int, largest: int) -> None:
+    if smallest < 0 or largest >= COLUMN_END:
+        raise ValueError(f"column ids must be from 0 to 2^35 - 17, got values from {smallest} to {largest}")
+
+
 def real_array(array: Any, name: str) -> tuple[Family, np.ndarray]:
     """Family and ndarray of a float32 or float64 argument."""
     family = family_of(array, name)
@@ -258,12 +350,12 @@ def columns_of(cols: Any, batch: tuple[int, ...], columns: int, axis: int, famil
         )
     if not array.size:
         return None, 0
+    smallest, runs_on = 0, False
     if array.ndim > 1 or not array.dtype.isnative:
-        smallest, largest, runs_on = int(array.min()), int(array.max()), False
+        _check_ids(array)
     else:
         smallest, largest, runs_on = _survey(array)
-    if smallest < 0 or largest >= COLUMN_END:
-        raise ValueError(f"column ids must be from 0 to 2^35 - 17, got values from {smallest} to {largest}")
+        _refuse_ids(smallest, largest)
     return (None, smallest) if runs_on else (integer_array(array, "cols", family), 0)
 
 

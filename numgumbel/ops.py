@@ -13,7 +13,16 @@ from .dispatch import family_of, host_view, operation
 from .kernels.field import COLUMN_END
 from .keys import Key, check_key
 
-__all__ = ["TopK", "categorical", "conditional_gumbel", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk"]
+__all__ = [
+    "TopK",
+    "categorical",
+    "categorical_ragged",
+    "conditional_gumbel",
+    "gumbel",
+    "gumbel_softmax",
+    "gumbel_softmax_vjp",
+    "gumbel_topk",
+]
 
 
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -162,6 +171,91 @@ def categorical(
     )
     run = operation("categorical" if method == "gumbel" else "inverse_cdf", request.family.backend)
     _refuse(request, "categorical", run(request, index))
+    return out if out is not None else _wrapped(request, index)
+
+
+def categorical_ragged(
+    key: Any,
+    logits: Any = None,
+    offsets: Any = None,
+    *,
+    probs: Any = None,
+    step: Any = 0,
+    rows: Any = None,
+    cols: Any = None,
+    mask: Any = None,
+    temperature: Any = 1.0,
+    n: int | None = None,
+    invalid: str | None = None,
+    out: Any = None,
+) -> Any:
+    """`categorical` of rows of different lengths: row r is ``logits[offsets[r]:offsets[r + 1]]``.
+
+    The sample of a row is that of `categorical` of the row alone with its row id, whatever rows stand beside it.
+
+    Parameters
+    ----------
+    key, step, temperature, n
+        As in `categorical`; step and temperature a scalar or one a row.
+    logits : array of float32 or float64, shape (N,)
+        Unnormalised log-probabilities of all rows, one row behind the other.
+    offsets : integer array, shape (R + 1,)
+        Where each row starts, and where the last one ends: not decreasing, from 0 to N. Values before the first and behind the
+        last row are not looked at.
+    probs : array of float32 or float64, shape (N,)
+        In place of logits: weights of 0 or more that need not sum to 1.
+    rows : integer array, shape (R,), optional
+        Row ids; by default 0, 1, 2, ...
+    cols : integer array, shape (N,), optional
+        Column id of each value, 0 <= id < 2^35 - 16; by default the position in its row.
+    mask : array of bool, int8 or uint8, shape (N,), optional
+        Nonzero where a category is allowed.
+    invalid : {None, "raise", "mark"}
+        As in `categorical`; a row without values is invalid.
+    out : array of int64 or int32, optional
+        Where the result goes.
+
+    Returns
+    -------
+    array of int64, shape (R,) or (n, R)
+        Positions within the row. Equal to the bit on every machine; a tie goes to the lowest position.
+
+    Raises
+    ------
+    TypeError
+        As in `categorical`, and without offsets.
+    ValueError
+        As in `categorical`, and for offsets that decrease or leave the values, naming the first place.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numgumbel as ng
+    >>> key = ng.key(42, "destinations")
+    >>> logits, offsets = np.log([0.1, 0.7, 0.2, 0.5, 0.5]), [0, 3, 5]
+    >>> ng.categorical_ragged(key, logits, offsets)
+    array([0, 0])
+    >>> ng.categorical(key, logits[None, 3:], rows=[1])
+    array([0])
+    """
+    request, offsets = check.ragged_request(
+        key,
+        logits,
+        probs,
+        offsets,
+        step=step,
+        rows=rows,
+        cols=cols,
+        mask=mask,
+        temperature=temperature,
+        n=n,
+        invalid=invalid,
+    )
+    row_by_row = request.rows, request.steps, request.temperatures
+    index = check.output(out, "out", (*request.leading, *request.batch), _index_dtypes(request), request.family, row_by_row)
+    if any(check.overlap(index, a) for a in (request.cells, request.mask, request.cols, offsets) if a is not None):
+        raise ValueError("out overlaps an input")
+    _refuse(request, "categorical_ragged", operation("ragged", request.family.backend)(request, offsets, index))
     return out if out is not None else _wrapped(request, index)
 
 

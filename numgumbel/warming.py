@@ -24,10 +24,11 @@ def warmup(operations: str | Iterable[str] | None = None, dtypes: Any = None) ->
     Parameters
     ----------
     operations : str or iterable of str, optional
-        Names of functions: ``"categorical"`` (both methods), ``"draw"``, ``"sample_actions"``, ``"log_prob_entropy"``,
-        ``"log_prob_entropy_vjp"``, ``"merge"``, ``"gumbel"``, ``"gumbel_softmax"``, ``"gumbel_softmax_vjp"``,
-        ``"gumbel_topk"``, ``"conditional_gumbel"``, ``"row_ids"`` and ``"fold"``. All when left out. The methods of a
-        `Generator` need what the functions of the same name need, and `Generator.split` needs ``"fold"``.
+        Names of functions: ``"categorical"`` (both methods), ``"categorical_ragged"``, ``"draw"``, ``"sample_actions"``,
+        ``"log_prob_entropy"``, ``"log_prob_entropy_vjp"``, ``"merge"``, ``"gumbel"``, ``"gumbel_softmax"``,
+        ``"gumbel_softmax_vjp"``, ``"gumbel_topk"``, ``"inclusion_log_prob"``, ``"conditional_gumbel"``, ``"row_ids"`` and
+        ``"fold"``. All when left out. The methods of a `Generator` need what the functions of the same name need, and
+        `Generator.split` needs ``"fold"``.
     dtypes : float32, float64, or an iterable of them, optional
         Precisions of the logits; both when left out. Names, types and dtypes will do.
 
@@ -80,9 +81,11 @@ def _table() -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
     from .kernels.cpu.inverse_cdf import inverse_cdf_rows
     from .kernels.cpu.inverse_cdf_draws import inverse_cdf_draws
     from .kernels.cpu.lanes import argmax_short_rows
+    from .kernels.cpu.lanes_of_ids import argmax_short_rows_of_ids
     from .kernels.cpu.log_prob import log_prob_vjp_rows
     from .kernels.cpu.merging import merge_rows
     from .kernels.cpu.noise import noise_rows
+    from .kernels.cpu.ragged import argmax_ragged
     from .kernels.cpu.row_ids import fold_bytes, fold_integers, fold_key
     from .kernels.cpu.softmax import softmax_rows, softmax_vjp_rows
     from .kernels.cpu.topk import topk_rows
@@ -90,7 +93,11 @@ def _table() -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
 
     besides = wait_until, survey_columns  # where a call shares its work among threads, and where columns have ids
     return {
-        "categorical": ((argmax_short_rows, argmax_rows, inverse_cdf_rows, inverse_cdf_draws), besides),
+        "categorical": (
+            (argmax_short_rows, argmax_short_rows_of_ids, argmax_rows, inverse_cdf_rows, inverse_cdf_draws),
+            besides,
+        ),
+        "categorical_ragged": ((argmax_ragged,), besides),
         "draw": ((draw_short_rows, draw_rows), besides),
         "sample_actions": ((draw_short_rows, draw_rows), besides),
         "log_prob_entropy": ((draw_short_rows, draw_rows), besides),

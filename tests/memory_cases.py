@@ -82,6 +82,13 @@ def inverse_cdf_draws(rows, columns):
     return into(out, ng.categorical, x, n=len(out), method="inverse_cdf")
 
 
+def ragged(rows, columns):
+    """Rows of different lengths."""
+    lengths = columns // 2 + np.arange(rows) % (columns + 1)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return into(filled(rows, np.int64), ng.categorical_ragged, logits(1, offsets[-1])[0], offsets)
+
+
 def fortran(rows, columns):
     return categorical(np.asfortranarray(logits(rows, columns)))
 
@@ -308,6 +315,7 @@ OTHERS = (
     conditional,
     conditional_in_place,
     noise,
+    ragged,
 )
 COLUMNS = columns_run_on, columns_any, columns_int32, columns_of_cells
 ONE_ROW = (

@@ -72,6 +72,10 @@ for dtype in (np.float32, np.float64):
         for part in ng.gumbel_topk(key, logits, 9, **options):
             add(part)
         add(ng.conditional_gumbel(key, logits, np.arange(40), n=2, **options))
+        short, ids = logits[:, :30], rng.integers(0, 2**35 - 16, 60_000)
+        add(ng.categorical(key, short, cols=ids[: short.size].reshape(short.shape)))
+        add(ng.categorical_ragged(key, logits.reshape(-1), np.cumsum(np.arange(300)), cols=ids, invalid="mark"))
+        add(ng.categorical_ragged(key, logits.reshape(-1), np.cumsum(np.arange(300)), invalid="mark"))
         options.pop("temperature", None)
         y = ng.gumbel_softmax(key, logits, tau=0.6, **options)
         add(y)

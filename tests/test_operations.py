@@ -87,6 +87,17 @@ def run_inverse_cdf(x, **given):
     same(ng.categorical(KEY, x, method="inverse_cdf", n=12, **given)[0], wanted)
 
 
+def run_ragged(x, cols=None, **given):
+    """Rows of one length, one behind the other: the same as `categorical`."""
+    if "mask" in given:
+        given["mask"] = np.broadcast_to(given["mask"], x.shape).reshape(-1)
+    flat = None if cols is None else np.broadcast_to(cols, x.shape).reshape(-1)
+    got = ng.categorical_ragged(KEY, x.reshape(-1), np.arange(len(x) + 1) * x.shape[1], cols=flat, **given)
+    if "mask" in given:
+        given["mask"] = given["mask"].reshape(x.shape)
+    same(got, check_categorical(x, cols=cols, **given))
+
+
 def run_topk(x, **given):
     for k in {1, min(5, x.shape[1]), x.shape[1]}:
         for got, wanted in zip(ng.gumbel_topk(KEY, x, k, **given), check_topk(x, k, **given), strict=True):
@@ -257,6 +268,7 @@ CASES = {
     ("categorical", "cpu"): run_categorical,
     ("plain_categorical", "cpu"): run_plain_categorical,
     ("inverse_cdf", "cpu"): run_inverse_cdf,
+    ("ragged", "cpu"): run_ragged,
     ("topk", "cpu"): run_topk,
     ("softmax", "cpu"): run_softmax,
     ("plain_softmax", "cpu"): run_plain_softmax,

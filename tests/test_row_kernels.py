@@ -16,6 +16,7 @@ NAN, INF = np.nan, np.inf
 def way(request, monkeypatch):
     end = 1 << 62 if request.param == "side by side" else 0
     monkeypatch.setattr(cpu, "SHORT", dict.fromkeys(cpu.SHORT, end))
+    monkeypatch.setattr(cpu, "SHORT_OF_CELL_IDS", end)
     return request.param
 
 
@@ -41,6 +42,45 @@ def test_everything_at_once(way, columns, dtype):
     ids = rng.integers(-(2**63), 2**63 - 1, rows)
     check(x)
     check(x, mask=mask, step=step, temperature=temperature, rows=ids)
+    for shape in (columns, x.shape):
+        for end in (12, 2**35 - 16):  # few ids, some of them repeated in a row; and any
+            cols = rng.integers(0, end, shape)
+            check(x, cols=cols)
+            check(x, cols=cols, mask=mask, step=step, temperature=temperature, rows=ids)
+    check(x, cols=np.arange(5, 5 + columns), mask=mask, step=step, temperature=temperature, rows=ids)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ids_in_any_layout(way, dtype):
+    """Strides of logits and ids, batches of two and three axes, draws, an index of 32 bits."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(40, 9, 11)).astype(dtype)
+    cols = rng.integers(0, 2**35 - 16, x.shape)
+    wanted = dense.categorical(KEY, x.reshape(-1, 11), cols=cols.reshape(-1, 11)).reshape(40, 9)
+    np.testing.assert_array_equal(ng.categorical(KEY, x, cols=cols), wanted)
+    backwards = lambda a: a[:, ::-1, ::-1].copy()[:, ::-1, ::-1]
+    for turned in (np.asfortranarray, lambda a: np.repeat(a, 2, -1)[..., ::2], backwards):
+        np.testing.assert_array_equal(ng.categorical(KEY, turned(x), cols=turned(cols)), wanted)
+        np.testing.assert_array_equal(ng.categorical(KEY, x[:, :, None], cols=turned(cols[:, :, None]))[..., 0], wanted)
+    narrow = np.empty(wanted.shape, np.int32)
+    np.testing.assert_array_equal(ng.categorical(KEY, x, cols=cols, out=narrow), wanted)
+    draws = ng.categorical(KEY, x, cols=cols, n=3)
+    np.testing.assert_array_equal(draws[0], wanted)
+    np.testing.assert_array_equal(draws[2], ng.categorical(KEY, x, cols=cols, step=2))
+
+
+@pytest.mark.parametrize("end", [8, 2**35 - 16])
+def test_repeated_ids_have_the_same_noise(way, end):
+    """Two alternatives of one id never change places: the larger logit wins of them, and of equal ones the first."""
+    rng = np.random.default_rng(7)
+    ids = rng.integers(0, end, (500, 6))
+    cols = np.concatenate([ids, ids, ids], axis=1)
+    x = np.zeros(cols.shape, np.float32)
+    index = ng.categorical(KEY, x, cols=cols)
+    assert (index < 6).all()
+    x[:, 12:] += 1e-6
+    higher = ng.categorical(KEY, x, cols=cols)
+    np.testing.assert_array_equal(higher, index + 12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

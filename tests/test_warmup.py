@@ -49,6 +49,7 @@ for rows, columns in ((3, 5), (3, 1000), (1, 1_000_000), (400_000, 3)):
             ng.gumbel_softmax_vjp(key, x, x, **given)
         if "mask" not in given:
             ng.gumbel(key, x.shape, dtype=x.dtype, **given)
+ng.categorical_ragged(key, x.reshape(-1), np.arange(400_001) * 3)
 ng.gumbel(key, 3)
 ng.row_ids(["ann", "bob"], [1, 2])
 ng.default_rng(1).split(2)

@@ -169,18 +169,7 @@ def load_lanes(reals, scratch, cells, mask, flags, start, n, begin, width, lanes
     OUT real[12, LANES] from LOGITS on, scratch int64[LANES], IN real[outer, inner, K], uint8[outer, inner, K].
     """
     count = cells.shape[1]
-    outer = start // count
-    inner = start - outer * count
-    done = 0
-    while done < n:
-        m = min(n - done, count - inner)
-        whole = 0
-        if done & 15 == 0:
-            whole = turn_rows(reals, LOGITS + done, LANES, cells, outer, inner, m, begin, width)
-        for r in range(whole, m):
-            for h in range(width):
-                reals[LOGITS + h * LANES + done + r] = cells[outer, inner + r, begin + h]
-        outer, inner, done = outer + 1, 0, done + m
+    turn_rows(reals, LOGITS, LANES, cells, start, n, begin, width)
     if width & 1:  # columns come in pairs
         for r in range(lanes):
             reals[LOGITS + width * LANES + r] = reals.dtype.type(-INF_F64)
@@ -223,11 +212,31 @@ def steps_alike(step, steps, flags, start, n, count):
     return n
 
 
-@row_kernel(
-    lambda real: types.int64(
+@loop
+def store_lanes(index, narrow, chosen, flags, start, n, count):
+    """What was chosen in n rows from `start` on, to one of two outputs; `count` rows an outer one. IN int64[>= n]."""
+    outer = start // count
+    inner = start - outer * count
+    done = 0
+    while done < n:
+        m = min(n - done, count - inner)
+        if flags & NARROW:
+            for r in range(m):
+                narrow[outer, inner + r] = int32(chosen[done + r])
+        else:
+            for r in range(m):
+                index[outer, inner + r] = chosen[done + r]
+        outer, inner, done = outer + 1, 0, done + m
+
+
+def short_row_types(real):
+    """The types of kernels of short rows: what is shared, first and last row, two outputs, invalid rows."""
+    return types.int64(
         *row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int32, 2), sink(types.int64, 1)
     )
-)
+
+
+@row_kernel(short_row_types)
 def argmax_short_rows(
     k0, k1, step, steps, rows, cols, cells, mask, flags, temperature, temperatures, first, last, index, narrow, invalid
 ):
@@ -269,24 +278,16 @@ def argmax_short_rows(
                     words = integers[WORDS + (h >> 1) * LANES :]
                     compare_lanes(reals, integers, left, right, words, uint32(begin + h), lanes)
             undecided = decide_lanes(reals, integers, chosen, lanes)
-        done = 0
-        while done < n:
-            m = min(n - done, count - inner)
-            if undecided > 0:
-                for r in range(done, done + m):
+        if undecided > 0:
+            for r in range(n):
+                if chosen[r] < 0:
+                    outer = (start + r) // count
+                    inner = start + r - outer * count
+                    address = row_address(k0, k1, step, steps, rows, flags, outer, inner, start + r)
+                    t = temperature_of(temperature, temperatures, flags, outer, inner)
+                    chosen[r] = argmax_of_short_row(noise, scratch, address, t, cells, mask, flags, outer, inner)
                     if chosen[r] < 0:
-                        place = inner + r - done
-                        address = row_address(k0, k1, step, steps, rows, flags, outer, place, start + r)
-                        t = temperature_of(temperature, temperatures, flags, outer, place)
-                        chosen[r] = argmax_of_short_row(noise, scratch, address, t, cells, mask, flags, outer, place)
-                        if chosen[r] < 0:
-                            bad += note_invalid(invalid, start + r)
-            if flags & NARROW:
-                for r in range(m):
-                    narrow[outer, inner + r] = int32(chosen[done + r])
-            else:
-                for r in range(m):
-                    index[outer, inner + r] = chosen[done + r]
-            outer, inner, done = outer + 1, 0, done + m
+                        bad += note_invalid(invalid, start + r)
+        store_lanes(index, narrow, chosen, flags, start, n, count)
         start += n
     return bad

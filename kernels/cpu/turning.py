@@ -66,32 +66,35 @@ def turn_block(typingctx, lanes, at, spacing, cells, outer, inner, begin):
 
 
 @loop
-def turn_rows(lanes, at, spacing, cells, outer, inner, m, begin, width):
-    """lanes[at + r + spacing * h] = cells[outer, inner + r, begin + h], by whole blocks of rows as far as that is safe.
+def turn_rows(lanes, at, spacing, cells, start, n, begin, width):
+    """lanes[at + r + spacing * h] = column begin + h of row start + r, by whole blocks of rows as far as that is safe.
 
     Parameters
     ----------
-    lanes : OUT real[n], contiguous
+    lanes : OUT real[>= at + 8 * spacing], contiguous
         Room for eight columns, whatever the width of the rows: what is beyond it is filled with anything.
     at, spacing : int64
         Place of the first row; distance of columns.
     cells : IN real[outer, inner, K]
-    outer, inner, m, begin, width : int64
-        Rows inner .. inner + m and columns begin .. begin + width, of which there are 1 to 8.
-
-    Returns
-    -------
-    int64
-        How many rows were done.
+        Of the element type of `lanes`: logits, or column ids.
+    start, n, begin, width : int64
+        Rows start .. start + n in C order of (outer, inner), and columns begin .. begin + width, of which there are 1 to 8.
     """
-    step, size = cells.strides[1], cells.itemsize
+    count, step, size = cells.shape[1], cells.strides[1], cells.itemsize
     # Rows may be one and the same, as in many draws of it, but then nothing may be read beyond its end.
-    if cells.strides[2] != size or step < 0 or (step == 0 and width < GROUP):
-        return 0
-    # What is read beyond a row's end must end before the last row does.
-    safe = m if width == GROUP else m - ((GROUP - width) * size + step - 1) // step
+    packed = (cells.strides[2] == size) & ((step > 0) | ((step == 0) & (width == GROUP)))
+    outer = start // count
+    inner = start - outer * count
     done = 0
-    block = 64 // size
-    while done + block <= safe:
-        done += turn_block(lanes, at + done, spacing, cells, outer, inner + done, begin)
-    return done
+    while done < n:
+        m = min(n - done, count - inner)
+        whole, block = 0, 64 // size
+        if packed and done & 15 == 0:
+            # What is read beyond a row's end must end before the last row does.
+            safe = m if width == GROUP else m - ((GROUP - width) * size + step - 1) // step
+            while whole + block <= safe:
+                whole += turn_block(lanes, at + done + whole, spacing, cells, outer, inner + whole, begin)
+        for r in range(whole, m):
+            for h in range(width):
+                lanes[at + h * spacing + done + r] = cells[outer, inner + r, begin + h]
+        outer, inner, done = outer + 1, 0, done + m
