@@ -3,7 +3,7 @@
 `scalar`      numerics shared by both targets: ``@njit`` without a signature and without fastmath, because numba-cuda wraps
               the same dispatcher as a device function and carries its options along.
 `loop`        a CPU loop over a tile, on the widest vectors that the processor has.
-`row_kernel`  a CPU loop over rows: releases the GIL, compiled once per working precision with array layouts that accept
+`row_kernel`  a CPU loop over rows: releases the GIL, compiled once per dtype of the logits with array layouts that accept
               every stride pattern and read-only input, kept on disk.
 
 The disk cache lives in a folder named by a hash of every kernel source, the compiler's versions and the processor. Numba's
@@ -178,20 +178,35 @@ def inlined_loop(function):
     return _inner(function, _LoopCompiler, nogil=True, forceinline=True)
 
 
-def by_precision(f32, f64):
-    """One name for two twins, for use inside CPU kernels: the first floating argument (scalar or array) decides."""
+def _one_of(functions, which):
+    """One name for twins, for use inside CPU kernels: `which` says the place of one by the element types of the arguments."""
 
     def choose(*arguments):
         raise TypeError("callable inside compiled kernels only")
 
     # The twin itself becomes the overload's body: a function that only calls it would be compiled as well.
-    @overload(choose, strict=False, jit_options={**f32.targetoptions, "pipeline_class": f32.pipeline_class})
+    first = functions[0]
+
+    @overload(choose, strict=False, jit_options={**first.targetoptions, "pipeline_class": first.pipeline_class})
     def pick(*arguments):
-        elements = (getattr(argument, "dtype", argument) for argument in arguments)
-        real = next(element for element in elements if isinstance(element, types.Float))
-        return (f32 if real.bitwidth == 32 else f64).py_func
+        return functions[which([getattr(argument, "dtype", argument) for argument in arguments])].py_func
 
     return choose
+
+
+def by_precision(f32, f64):
+    """One name for two twins: the first floating argument (scalar or array) decides."""
+    return _one_of((f32, f64), lambda elements: next(e for e in elements if isinstance(e, types.Float)).bitwidth == 64)
+
+
+# What float16 and bfloat16 are to Numba, which knows neither: integers of 16 bits, whose sign tells which. Kernels have no other
+# arrays of int16, and of uint16 the half-words of `bits`, which go to no function with twins for halves.
+FLOAT16, BFLOAT16 = types.uint16, types.int16
+
+
+def by_format(reals, f16, bf16):
+    """One name for twins: that of a half where one is among the arguments (scalar or array), else that of float32 and float64."""
+    return _one_of((reals, f16, bf16), lambda elements: 1 if FLOAT16 in elements else 2 if BFLOAT16 in elements else 0)
 
 
 @intrinsic
@@ -271,7 +286,33 @@ def stack_array(typingctx, size, dtype):
     return result(size, dtype), codegen
 
 
-REALS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
+_ELEMENTS = {np.dtype(np.float16): FLOAT16, np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
+
+
+def is_bfloat16(dtype):
+    """Whether a dtype is ml_dtypes' bfloat16, or any package's that calls it so: none is imported to ask it."""
+    return dtype.kind == "V" and dtype.itemsize == 2 and dtype.name == "bfloat16"
+
+
+def element_of(dtype):
+    """What a dtype of logits is in a kernel's signature."""
+    return BFLOAT16 if is_bfloat16(dtype) else _ELEMENTS[dtype]
+
+
+def working(element):
+    """The working precision of logits: float32 for halves, else their own."""
+    return types.float32 if element in (FLOAT16, BFLOAT16) else element
+
+
+@intrinsic
+def real_of(typingctx, array):
+    """The working precision of an array's elements, as the type that makes numbers: ``real = real_of(cells); real(0.5)``."""
+    result = types.NumberClass(working(array.dtype))
+
+    def codegen(context, builder, signature, arguments):
+        return context.get_dummy_value()
+
+    return result(array), codegen
 
 
 def view(element, ndim):
@@ -297,9 +338,9 @@ def _without_collection():
 
 
 class RowKernel(dict):
-    """One row kernel: ``kernel[dtype](...)`` runs the machine code for a working precision, compiling it on first use.
+    """One row kernel: ``kernel[dtype](...)`` runs the machine code for logits of a dtype, compiling it on first use.
 
-    A dictionary of entry points, so that a call costs one look-up. A kernel that knows no working precision is called as
+    A dictionary of entry points, so that a call costs one look-up. A kernel that reads no logits is called as
     ``kernel[None](...)``. Types are the caller's business: nothing looks at them again, and an array of another dtype of the
     same size is read as if it were of the right one.
     """
@@ -308,7 +349,7 @@ class RowKernel(dict):
         super().__init__()
         functools.update_wrapper(self, function)
         self.signature = signature
-        self.dispatchers = {}  # by working precision, for those who look at machine code
+        self.dispatchers = {}  # by dtype, for those who look at machine code
 
     def __missing__(self, dtype):
         with global_compiler_lock:
@@ -317,7 +358,7 @@ class RowKernel(dict):
                 if cache_folder() is not None:
                     dispatcher._cache = _kernel_cache(self.__wrapped__, dtype)
                 with _without_collection():
-                    dispatcher.compile(self.signature(dtype and REALS[dtype]))
+                    dispatcher.compile(self.signature(None if dtype is None else element_of(dtype)))
                 self.dispatchers[dtype] = dispatcher
                 # Its machine code, without the look-up of argument types: 0.2 us a call.
                 (self[dtype],) = (result.entry_point for result in dispatcher.overloads.values())
@@ -338,7 +379,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def row_kernel(signature):
-    """Decorate a row kernel; `signature` maps the working precision (a Numba type) to the full signature."""
+    """Decorate a row kernel; `signature` maps the Numba type of a logit, from `element_of`, to the full signature."""
     return lambda function: RowKernel(function, signature)
 
 
@@ -403,10 +444,10 @@ def _default_parents():
 
 
 def _kernel_cache(function, dtype):
-    """A disk cache for one kernel in one precision, with an index of its own.
+    """A disk cache for one kernel and one dtype, with an index of its own.
 
-    Numba writes index and data without a lock: processes that compile different precisions at once would mix them up in a
-    common index. Of one precision they write the same. A file that cannot be read or written costs a compilation, no more.
+    Numba writes index and data without a lock: processes that compile for different dtypes at once would mix them up in a
+    common index. Of one dtype they write the same. A file that cannot be read or written costs a compilation, no more.
     """
 
     class Locator(_CacheLocator):

@@ -11,7 +11,7 @@ from numba import types
 from numpy import int32, uint16, uint64
 
 from ..elementary import INF_F64, NAN_F64, fma
-from ..jit import loop, reinterpret, row_kernel, sink, stack_array
+from ..jit import loop, real_of, reinterpret, row_kernel, sink, stack_array, working
 from .bits import HALVES
 from .bound import PIECES, below_range, exact_score, fill_bounds, next_at_least
 from .cells import NARROW, TILE, WANT_SCORE, first_at_least, largest_of, note_invalid, row_types, temperature_of, tile_of
@@ -99,15 +99,15 @@ def argmax_of_row(bound, tops, buffer, pairs, coarse, address, temperature, cols
 
 
 @row_kernel(
-    lambda real: types.int64(
-        *row_types(real),
+    lambda cell: types.int64(
+        *row_types(cell),
         types.int64,
         types.int64,
         types.int64,
         types.int64,
         sink(types.int64, 2),
         sink(types.int32, 2),
-        sink(real, 2),
+        sink(working(cell), 2),
         sink(types.int64, 1),
     )
 )
@@ -148,7 +148,7 @@ def argmax_rows(
         Row ids under `HAS_ROWS`; otherwise its first element is the id of the first row, and the others follow.
     cols : IN int64[outer, inner, K]
         Column ids under `HAS_COLS`; otherwise its first element is the id of the first column, and the others follow.
-    cells : IN real[outer, inner, K]
+    cells : IN cell[outer, inner, K]
         Logits, or probabilities under `IS_PROBS`.
     mask : IN uint8[outer, inner, K]
         Nonzero where allowed, under `HAS_MASK`.
@@ -174,9 +174,9 @@ def argmax_rows(
     int64
         How many rows are invalid.
     """
-    count = cells.shape[1]
-    buffer = stack_array(TILE, cells.dtype)
-    bound, tops = stack_array(TILE, cells.dtype), stack_array(PIECES, cells.dtype)
+    count, real = cells.shape[1], real_of(cells)
+    buffer = stack_array(TILE, real)
+    bound, tops = stack_array(TILE, real), stack_array(PIECES, real)
     pairs = stack_array(HALVES, uint64)
     coarse = reinterpret(pairs, uint16)
     bad = 0
@@ -195,5 +195,5 @@ def argmax_rows(
         else:
             index[outer, inner] = at
         if flags & WANT_SCORE:
-            score[outer, inner] = cells.dtype.type(NAN_F64) if unordered else best
+            score[outer, inner] = real(NAN_F64) if unordered else best
     return bad

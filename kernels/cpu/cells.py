@@ -1,13 +1,18 @@
 """A row read tile by tile: logits or probabilities in any layout become contiguous logits, -inf where excluded.
 
+`cells` are reals or halves. Halves are widened on the way into a tile, and rounded on the way out of one.
+
 Every row kernel works on tiles of `TILE` columns in buffers that stay in the first-level cache: cells -> x, field -> g,
 then its own reduction. What a caller may leave out is told by bits of `flags`, so that one compiled kernel serves all.
 """
 
 from numba import int64, types
+from numpy import int16, uint16, uint32
 
 from ..elementary import INF_F64, log_f32, log_f64, quotient
-from ..jit import as_contiguous, by_precision, larger, loop, scalar, view
+from ..halves import bf16_of_f32, f16_of_f32, f32_of_bf16, f32_of_f16
+from ..jit import as_contiguous, by_format, by_precision, larger, loop, scalar, view
+from .prefetching import expect_reads
 
 # Columns looked at in one go, a multiple of the block of the summation order: few enough for their buffers to stay in the
 # first-level cache, 12 to 24 KiB, and as many as that allows, since a tile has loops to enter for 100 ns.
@@ -31,9 +36,9 @@ ADDRESS_TYPES = (types.uint32, types.uint32, int64, view(int64, 2), view(int64, 
 TEMPERATURE_TYPES = (types.float64, view(types.float64, 2))
 
 
-def row_types(real):
+def row_types(cell):
     """Types of the arguments that sampling kernels share: address, cells, mask, flags, temperature."""
-    return (*ADDRESS_TYPES, view(real, 3), view(types.uint8, 3), int64, *TEMPERATURE_TYPES)
+    return (*ADDRESS_TYPES, view(cell, 3), view(types.uint8, 3), int64, *TEMPERATURE_TYPES)
 
 
 @scalar
@@ -54,14 +59,50 @@ def temperature_of(temperature, temperatures, flags, outer, inner):
     return temperatures[outer, inner] if flags & HAS_TEMPERATURES else temperature
 
 
+@scalar
+def _real_of_real(cell):
+    """A cell as a number of the working precision."""
+    return cell
+
+
+@scalar
+def _real_of_f16(cell):
+    return f32_of_f16(uint32(cell))
+
+
+@scalar
+def _real_of_bf16(cell):
+    return f32_of_bf16(uint32(cell))
+
+
+@scalar
+def _cell_of_real(value, row):
+    """A number of the working precision as a cell of a row: rounded once, where that holds halves."""
+    return value
+
+
+@scalar
+def _cell_of_f16(value, row):
+    return uint16(f16_of_f32(value))
+
+
+@scalar
+def _cell_of_bf16(value, row):
+    return int16(bf16_of_f32(value))
+
+
+as_real = by_format(_real_of_real, _real_of_f16, _real_of_bf16)
+as_cell = by_format(_cell_of_real, _cell_of_f16, _cell_of_bf16)
+
+
 @loop
-def tile_of(buffer, cells, mask, flags, outer, inner, start, n):
+def _tile_of_reals(buffer, cells, mask, flags, outer, inner, start, n):
     """One tile of one row as contiguous logits: the row itself where it is packed and nothing is to be done to it.
 
     Parameters
     ----------
     buffer : scratch real[>= n], contiguous
-    cells : IN real[outer, inner, K]
+    cells : IN cell[outer, inner, K]
         Logits, or probabilities under `IS_PROBS`.
     mask : IN uint8[outer, inner, K]
         Looked at under `HAS_MASK` only.
@@ -87,6 +128,24 @@ def tile_of(buffer, cells, mask, flags, outer, inner, start, n):
 
 
 @loop
+def _tile_of_halves(buffer, cells, mask, flags, outer, inner, start, n):
+    """The same, always in the buffer; the next tile's cells are asked for, since here all of a tile is read at once."""
+    row = cells[outer, inner]
+    expect_reads(row[start + n : start + 2 * n])
+    x = buffer[:n]
+    read_tile(x, row[start : start + n])
+    if flags & IS_PROBS:
+        for j in range(n):
+            x[j] = log(x[j])
+    if flags & HAS_MASK:
+        exclude(x, mask[outer, inner, start : start + n], x.dtype.type(-INF_F64))
+    return x
+
+
+tile_of = by_format(_tile_of_reals, _tile_of_halves, _tile_of_halves)
+
+
+@loop
 def largest_of(x):
     """The largest logit of a tile, undefined where one is NaN, and whether one is. IN real[n], contiguous."""
     largest, unordered = x.dtype.type(-INF_F64), False
@@ -102,26 +161,28 @@ def largest_of(x):
 
 @loop
 def read_tile(values, row):
-    """values = row. OUT real[n] contiguous, IN real[n] any stride."""
+    """values = row. OUT real[n] contiguous, IN cell[n] any stride."""
     if row.strides[0] == row.itemsize:
         packed = as_contiguous(row)
         for j in range(values.shape[0]):
-            values[j] = packed[j]
+            values[j] = as_real(packed[j])
     else:
         for j in range(values.shape[0]):
-            values[j] = row[j]
+            values[j] = as_real(row[j])
 
 
 @loop
 def store_tile(row, values):
-    """row = values. OUT real[n] any stride, IN real[n] contiguous."""
+    """row = values, rounded once where they become halves. OUT cell[n] any stride, IN real[n] contiguous."""
     if row.strides[0] == row.itemsize:
         packed = as_contiguous(row)
         for j in range(values.shape[0]):
-            packed[j] = values[j]
+            packed[j] = as_cell(values[j], row)
     else:
         for j in range(values.shape[0]):
-            row[j] = values[j]
+            row[j] = as_cell(values[j], row)
+
+
 
 
 @loop

@@ -23,7 +23,7 @@ from ..kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, HAS_STEPS, HAS_TEM
 from ..kernels.cpu.inverse_cdf import inverse_cdf_rows
 from ..kernels.cpu.lanes import argmax_short_rows
 from ..kernels.cpu.noise import noise_rows
-from ..kernels.cpu.softmax import softmax_rows, softmax_vjp_rows
+from ..kernels.cpu.softmax import softmax_gradient_rows, softmax_rows, softmax_vjp_rows
 from ..kernels.cpu.topk import topk_rows
 from ..threads import get_num_threads, run
 
@@ -44,6 +44,7 @@ COST = {
     argmax_short_rows: 0.7,
     inverse_cdf_rows: 2.0,
     softmax_rows: 1.5,
+    softmax_gradient_rows: 2.0,
     softmax_vjp_rows: 0.5,
     topk_rows: 0.6,
     noise_rows: 1.0,
@@ -53,7 +54,7 @@ COST = {
 # watches takes 16 us, to one that sleeps 60.
 WORTH_A_THREAD, LEAST_PIECE = 200_000, 25_000
 
-# Plain calls on up to this much are one kernel call: no more than 0.2 ms.
+# Plain calls on up to this much are one kernel call: no more than 0.2 ms. Halves count as float32, in which their work is done.
 PLAIN_BYTES = 1 << 19
 
 # What stands in for an argument that is not given. The first row's and the first column's ids are 0.
@@ -65,16 +66,18 @@ _UNREAD = np.zeros(1, np.int64)  # for invalid rows, where the kernel's count is
 INT64, INT32 = np.dtype(np.int64), np.dtype(np.int32)
 _NO_INDEX = {dtype: (np.zeros((1, 1), dtype), np.zeros((1, 1, 1), dtype)) for dtype in (INT64, INT32)}
 _NO_NARROW = _NO_INDEX[INT32][0]
+FLOAT32 = np.dtype(np.float32)
 _NO_SCORE = {np.dtype(real): np.zeros((1, 1), real) for real in (np.float32, np.float64)}
+_NO_SPARE = {dtype: unread[0] for dtype, unread in _NO_SCORE.items()}
 
 
 def categorical(request: Request, index: np.ndarray) -> np.ndarray:
     """Gumbel-max. `index` OUT int64 or int32, leading + batch. Returns count and first positions of invalid rows."""
-    if request.columns <= SHORT[request.dtype] and request.cols is None and not request.first_col:
+    if request.columns <= SHORT[request.real] and request.cols is None and not request.first_col:
         return _sample(request, argmax_short_rows, (_Values(index, 0),))
     if _shares_columns(request):
         return _share_columns(request, index)
-    return _sample(request, argmax_rows, (_Values(index, 0),), (0, request.columns), (_NO_SCORE[request.dtype],))
+    return _sample(request, argmax_rows, (_Values(index, 0),), (0, request.columns), (_NO_SCORE[request.real],))
 
 
 def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float) -> np.ndarray | None:
@@ -83,7 +86,10 @@ def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float
     No `Request`: the general way takes 10 us to lay out all that may be given, and several times that when a large array has
     driven the interpreter out of the caches.
     """
-    axes, dtype = cells.ndim, cells.dtype
+    axes, dtype, size = cells.ndim, cells.dtype, cells.nbytes
+    real = dtype
+    if dtype.itemsize == 2:
+        real, size = FLOAT32, 2 * size
     index = np.empty(cells.shape[:-1], INT64)
     if axes == 2:
         block, target = cells[None], index[None]
@@ -92,11 +98,11 @@ def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float
     else:
         block, target = cells[None, None], index[None, None]
     k0, k1, rows, columns, t = key & 0xFFFFFFFF, key >> 32, index.size, block.shape[2], temperature
-    short = columns <= SHORT[dtype]
-    if cells.nbytes > PLAIN_BYTES:
+    short = columns <= SHORT[real]
+    if size > PLAIN_BYTES:
         if rows < 2 * get_num_threads():
             return None
-        behind = (target, _NO_NARROW) if short else (0, columns, target, _NO_NARROW, _NO_SCORE[dtype])
+        behind = (target, _NO_NARROW) if short else (0, columns, target, _NO_NARROW, _NO_SCORE[real])
         bad = _plain_rows(argmax_short_rows if short else argmax_rows, key, block, step, t, behind)
     # Spelt out, since tuples joined for a common part cost 0.2 us.
     elif short:
@@ -107,7 +113,7 @@ def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float
     else:
         bad = argmax_rows[dtype](
             k0, k1, step, _NO_STEPS, _NO_ROWS, _NO_COLS, block, _NO_MASK, 0, t, _NO_TEMPERATURES, 0, rows,
-            0, columns, target, _NO_NARROW, _NO_SCORE[dtype], _UNREAD,
+            0, columns, target, _NO_NARROW, _NO_SCORE[real], _UNREAD,
         )  # fmt: skip
     return None if bad else index
 
@@ -116,19 +122,37 @@ def plain_softmax(key: int, cells: np.ndarray, step: int, tau: float, hard: bool
     """`softmax` of logits with one to three axes, all else left out, in the same way; None where a row is invalid."""
     sample = np.empty(cells.shape, cells.dtype)
     front = (None,) * (3 - cells.ndim)
-    bad = _plain_rows(softmax_rows, key, cells[front], step, tau, (int(hard), sample[front]))
+    spare = _spare_row(cells.dtype, cells.shape[-1])
+    bad = _plain_rows(softmax_rows, key, cells[front], step, tau, (int(hard), sample[front]), spare)
     return None if bad else sample
 
 
-def _plain_rows(kernel: Any, key: int, cells: np.ndarray, step: int, t: float, behind: tuple[Any, ...]) -> int:
+def _plain_rows(
+    kernel: Any,
+    key: int,
+    cells: np.ndarray,
+    step: int,
+    t: float,
+    behind: tuple[Any, ...],
+    scratch: Callable[[], tuple[np.ndarray, ...]] = tuple,
+) -> int:
     """A plain call, on several threads where that pays; how many rows are invalid."""
     compiled = kernel[cells.dtype]
     address = key & 0xFFFFFFFF, key >> 32, step, _NO_STEPS, _NO_ROWS, _NO_COLS
 
     def call(first: int, last: int, invalid: np.ndarray) -> None:
-        compiled(*address, cells, _NO_MASK, 0, t, _NO_TEMPERATURES, first, last, *behind, invalid)
+        compiled(*address, cells, _NO_MASK, 0, t, _NO_TEMPERATURES, first, last, *behind, *scratch(), invalid)
 
-    return int(_over_rows(call, cells.shape[0] * cells.shape[1], COST[kernel] * cells.nbytes / 4)[0])
+    size = max(cells.itemsize, 4) * cells.size
+    return int(_over_rows(call, cells.shape[0] * cells.shape[1], COST[kernel] * size / 4)[0])
+
+
+def _spare_row(dtype: np.dtype, columns: int) -> Callable[[], tuple[np.ndarray]]:
+    """A maker of rows in float32 for kernels whose results are halves; kernels of reals do not look at it."""
+    if dtype.itemsize > 2:
+        unread = (_NO_SPARE[dtype],)
+        return lambda: unread
+    return lambda: (np.empty(columns, FLOAT32),)
 
 
 def inverse_cdf(request: Request, index: np.ndarray) -> np.ndarray:
@@ -137,8 +161,15 @@ def inverse_cdf(request: Request, index: np.ndarray) -> np.ndarray:
 
 
 def softmax(request: Request, hard: bool, sample: np.ndarray) -> np.ndarray:
-    """Relaxed samples. `sample` OUT real, leading + batch + (columns,). Returns invalid rows."""
-    return _sample(request, softmax_rows, (_Values(sample, 1),), (int(hard),))
+    """Relaxed samples. `sample` OUT of the logits' dtype, leading + batch + (columns,). Returns invalid rows."""
+    spare = _spare_row(request.dtype, request.columns)
+    return _sample(request, softmax_rows, (_Values(sample, 1),), (int(hard),), scratch=spare)
+
+
+def softmax_gradient(request: Request, cotangent: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Gradient of the relaxed samples that `softmax` gives. IN, OUT of the logits' dtype, batch + (columns,); invalid rows."""
+    spare = _spare_row(request.dtype, request.columns)
+    return _sample(request, softmax_gradient_rows, (_Values(cotangent, 1), _Values(gradient, 1)), scratch=spare)
 
 
 def topk(request: Request, index: np.ndarray, score: np.ndarray, threshold: np.ndarray) -> np.ndarray:
@@ -146,7 +177,7 @@ def topk(request: Request, index: np.ndarray, score: np.ndarray, threshold: np.n
     places = score.shape[-1] + 1
 
     def heap() -> tuple[np.ndarray, ...]:
-        return np.empty(places, request.dtype), np.empty(places, np.int64)
+        return np.empty(places, request.real), np.empty(places, np.int64)
 
     return _sample(request, topk_rows, (_Values(index, 1), _Values(score, 1), _Values(threshold, 0)), scratch=heap)
 
@@ -167,7 +198,7 @@ def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
 
 
 def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gradient: np.ndarray) -> None:
-    """Gradient of relaxed samples. IN real, IN real, OUT real (may be `sample`), all batch + (columns,)."""
+    """Gradient of relaxed samples that are there. IN, IN, OUT of the logits' dtype, all batch + (columns,)."""
     kernel = softmax_vjp_rows[request.dtype]
     operands = (sample, cotangent, request.mask, request.temperatures, gradient)
     for _offset, shape, (y, c, mask, taus, result) in _as_pairs(request.batch, operands, (1, 1, 1, 0, 1)):
@@ -178,7 +209,7 @@ def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gra
         def call(first: int, last: int, _: np.ndarray, common: Any = common, result: Any = result) -> None:
             kernel(*common, first, last, result)
 
-        _over_rows(call, math.prod(shape), COST[softmax_vjp_rows] * result.nbytes / 4)
+        _over_rows(call, math.prod(shape), _row_cost(softmax_vjp_rows, request) * math.prod(shape))
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -187,6 +218,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "plain_softmax": plain_softmax,
     "inverse_cdf": inverse_cdf,
     "softmax": softmax,
+    "softmax_gradient": softmax_gradient,
     "softmax_vjp": softmax_vjp,
     "topk": topk,
     "noise": noise,
@@ -225,7 +257,7 @@ def _sample(
 
 def _row_cost(kernel: Any, request: Request) -> float:
     """Nanoseconds a row on one thread, roughly."""
-    return COST[kernel] * request.dtype.itemsize / 4 * request.columns
+    return COST[kernel] * request.real.itemsize / 4 * request.columns
 
 
 def _share_columns(request: Request, index: np.ndarray) -> np.ndarray:
@@ -237,7 +269,7 @@ def _share_columns(request: Request, index: np.ndarray) -> np.ndarray:
         ends = [min(tile * TILE, request.columns) for tile in _ends(-(-request.columns // TILE), cost * rows)]
         pieces = len(ends) - 1
         shape, unread = (pieces, *cells.shape[:2]), np.zeros((pieces, 1), np.int64)
-        indices, scores = np.empty(shape, np.int64), np.empty(shape, request.dtype)
+        indices, scores = np.empty(shape, np.int64), np.empty(shape, request.real)
         shared = (*address, cells, mask, flags & ~NARROW | WANT_SCORE, *temperatures)
 
         def work(
