@@ -1,4 +1,4 @@
-"""float16 and bfloat16 to float32 and back, in integers and one subtraction: any CPU will do, also one without F16C.
+"""float16 and bfloat16 to float32 and back, in integers and a sum or none: any CPU will do, also one without F16C.
 
 A half is the low 16 bits of a uint32. To float32 is exact, subnormal halves included. Back, a number is rounded once, to the
 nearest half and to the even one of two; beyond the range it becomes infinite, and a NaN stays one.

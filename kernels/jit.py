@@ -209,6 +209,16 @@ def by_format(reals, f16, bf16):
     return _one_of((reals, f16, bf16), lambda elements: 1 if FLOAT16 in elements else 2 if BFLOAT16 in elements else 0)
 
 
+def by_buffer(reals, halves, packed):
+    """One name for three: for a buffer of reals and cells that are reals, or halves; and for halves that are their own buffer."""
+
+    def which(elements):
+        buffer, cells = (element in (FLOAT16, BFLOAT16) for element in elements[:2])
+        return 2 if buffer else int(cells)
+
+    return _one_of((reals, halves, packed), which)
+
+
 @intrinsic
 def as_contiguous(typingctx, array):
     """The same 1-D array typed C-contiguous, so that LLVM may use packed loads. The caller has checked the stride.
@@ -313,6 +323,11 @@ def real_of(typingctx, array):
         return context.get_dummy_value()
 
     return result(array), codegen
+
+
+def has_instruction(name):
+    """Whether the processor compiled for is known to have an instruction, by LLVM's name of it."""
+    return f"+{name}" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 
 
 def view(element, ndim):

@@ -1,18 +1,19 @@
 """A row read tile by tile: logits or probabilities in any layout become contiguous logits, -inf where excluded.
 
-`cells` are reals or halves. Halves are widened on the way into a tile, and rounded on the way out of one.
+`cells` are reals or halves. Halves are widened where they are read, and rounded on the way out of a tile.
 
 Every row kernel works on tiles of `TILE` columns in buffers that stay in the first-level cache: cells -> x, field -> g,
 then its own reduction. What a caller may leave out is told by bits of `flags`, so that one compiled kernel serves all.
 """
 
+from llvmlite import ir
 from numba import int64, types
+from numba.extending import intrinsic
 from numpy import int16, uint16, uint32
 
 from ..elementary import INF_F64, log_f32, log_f64, quotient
 from ..halves import bf16_of_f32, f16_of_f32, f32_of_bf16, f32_of_f16
-from ..jit import as_contiguous, by_format, by_precision, larger, loop, scalar, view
-from .prefetching import expect_reads
+from ..jit import as_contiguous, by_buffer, by_format, by_precision, has_instruction, larger, real_of, loop, scalar, view
 
 # Columns looked at in one go, a multiple of the block of the summation order: few enough for their buffers to stay in the
 # first-level cache, 12 to 24 KiB, and as many as that allows, since a tile has loops to enter for 100 ns.
@@ -65,9 +66,23 @@ def _real_of_real(cell):
     return cell
 
 
+@intrinsic
+def f32_of_f16_by_instruction(typingctx, half):
+    """`f32_of_f16` in one instruction a vector, not ten: vcvtph2ps, which ends the process where a processor lacks it."""
+
+    def codegen(context, builder, signature, arguments):
+        low = builder.trunc(arguments[0], ir.IntType(16))
+        return builder.fpext(builder.bitcast(low, ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.uint32), codegen
+
+
+widened_f16 = f32_of_f16_by_instruction if has_instruction("f16c") else f32_of_f16
+
+
 @scalar
 def _real_of_f16(cell):
-    return f32_of_f16(uint32(cell))
+    return widened_f16(uint32(cell))
 
 
 @scalar
@@ -129,11 +144,9 @@ def _tile_of_reals(buffer, cells, mask, flags, outer, inner, start, n):
 
 @loop
 def _tile_of_halves(buffer, cells, mask, flags, outer, inner, start, n):
-    """The same, always in the buffer; the next tile's cells are asked for, since here all of a tile is read at once."""
-    row = cells[outer, inner]
-    expect_reads(row[start + n : start + 2 * n])
+    """The same, always in the buffer."""
     x = buffer[:n]
-    read_tile(x, row[start : start + n])
+    read_tile(x, cells[outer, inner, start : start + n])
     if flags & IS_PROBS:
         for j in range(n):
             x[j] = log(x[j])
@@ -142,16 +155,23 @@ def _tile_of_halves(buffer, cells, mask, flags, outer, inner, start, n):
     return x
 
 
-tile_of = by_format(_tile_of_reals, _tile_of_halves, _tile_of_halves)
+@loop
+def _tile_of_packed_halves(row, cells, mask, flags, outer, inner, start, n):
+    """A part of the row itself, halves: for loops that widen each as they read it. IN half[K] contiguous in the buffer's place."""
+    return row[start : start + n]
+
+
+tile_of = by_buffer(_tile_of_reals, _tile_of_halves, _tile_of_packed_halves)
 
 
 @loop
 def largest_of(x):
-    """The largest logit of a tile, undefined where one is NaN, and whether one is. IN real[n], contiguous."""
-    largest, unordered = x.dtype.type(-INF_F64), False
+    """The largest logit of a tile, undefined where one is NaN, and whether one is. IN cell[n], contiguous."""
+    largest, unordered = real_of(x)(-INF_F64), False
     for j in range(x.shape[0]):
-        largest = larger(largest, x[j])
-        unordered |= x[j] != x[j]
+        logit = as_real(x[j])
+        largest = larger(largest, logit)
+        unordered |= logit != logit
     return largest, unordered
 
 
@@ -244,9 +264,9 @@ def first_at_least(values, bound):
         part = values[start : min(start + 128, n)]
         found = False
         for j in range(part.shape[0]):
-            found |= part[j] >= bound
+            found |= as_real(part[j]) >= bound
         if found:
             for j in range(part.shape[0]):
-                if part[j] >= bound:
+                if as_real(part[j]) >= bound:
                     return start + j
     return n

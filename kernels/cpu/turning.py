@@ -13,8 +13,8 @@ from numba.extending import intrinsic
 from numpy import uint32, uint64
 
 from ..elementary import bits_of_f32
-from ..halves import f32_of_f16
 from ..jit import BFLOAT16, FLOAT16, by_format, loop, scalar
+from .cells import widened_f16
 
 GROUP = 8
 
@@ -96,7 +96,7 @@ def _widen_f16(lanes, at, spacing, cells, n):
         column = lanes[at + spacing * h :]
         for r in range(n):
             i = uint64(r)
-            column[i] = f32_of_f16(uint32(bits_of_f32(column[i])))
+            column[i] = widened_f16(uint32(bits_of_f32(column[i])))
 
 
 widen_lanes = by_format(_widen_nothing, _widen_f16, _widen_nothing)
