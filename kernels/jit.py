@@ -33,7 +33,7 @@ from numba.core.compiler_machinery import register_pass
 from numba.core.lowering import Lower
 from numba.core.registry import CPUDispatcher, cpu_target
 from numba.core.typed_passes import NativeLowering
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
 
 class _WideLower(Lower):
@@ -91,6 +91,18 @@ class _ScalarLowering(NativeLowering):
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
+class _PartLowering(_WideLowering):
+    """Lowers a part of a kernel's body and nothing else, as for a scalar."""
+
+    _name = "numgumbel_part_lowering"
+
+    def run_pass(self, state):
+        state.library = _without_machine_code(state)
+        state.library._optimize_final_module = lambda: None
+        return super().run_pass(state)
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
 class _LoopLowering(_WideLowering):
     """Lowers and optimises a loop."""
 
@@ -129,6 +141,7 @@ def _compiler(name, lowering):
 
 
 _ScalarCompiler = _compiler("_ScalarCompiler", _ScalarLowering)
+_PartCompiler = _compiler("_PartCompiler", _PartLowering)
 _LoopCompiler = _compiler("_LoopCompiler", _LoopLowering)
 _KernelCompiler = _compiler("_KernelCompiler", _WideLowering)
 
@@ -173,40 +186,45 @@ def loop(function):
     return _inner(function, _LoopCompiler, nogil=True)
 
 
+def part(function):
+    """Decorate what several row kernels do to a row, CPU only: inlined in each, as if it were written there."""
+    return _inner(function, _PartCompiler, nogil=True, forceinline=True)
+
+
 def inlined_loop(function):
     """Decorate a loop over a small tile, CPU only, that is always inlined, so that its constants are made once for many."""
     return _inner(function, _LoopCompiler, nogil=True, forceinline=True)
 
 
-def _one_of(functions, which):
-    """One name for twins, for use inside CPU kernels: `which` says the place of one by the element types of the arguments."""
+class _OneOf(_Inner):
+    """One name for twins, of which the types of the arguments choose one: that one is called, and compiled once.
 
-    def choose(*arguments):
-        raise TypeError("callable inside compiled kernels only")
+    (Numba's `overload` compiles anew what is called from functions of other options: a tenth of a second a kernel.)
+    """
 
-    # The twin itself becomes the overload's body: a function that only calls it would be compiled as well.
-    first = functions[0]
+    def __init__(self, twins, which):
+        super().__init__(twins[0].py_func, targetoptions=dict(twins[0].targetoptions), pipeline_class=twins[0].pipeline_class)
+        self._twin = lambda types: twins[which([getattr(kind, "dtype", kind) for kind in types])]
 
-    @overload(choose, strict=False, jit_options={**first.targetoptions, "pipeline_class": first.pipeline_class})
-    def pick(*arguments):
-        return functions[which([getattr(argument, "dtype", argument) for argument in arguments])].py_func
+    def get_call_template(self, args, kws):
+        return self._twin(args).get_call_template(args, kws)
 
-    return choose
+    def get_overload(self, args):
+        return self._twin(args).get_overload(args)
 
 
 def by_precision(f32, f64):
     """One name for two twins: the first floating argument (scalar or array) decides."""
-    return _one_of((f32, f64), lambda elements: next(e for e in elements if isinstance(e, types.Float)).bitwidth == 64)
+    return _OneOf((f32, f64), lambda elements: next(e for e in elements if isinstance(e, types.Float)).bitwidth == 64)
 
 
-# What float16 and bfloat16 are to Numba, which knows neither: integers of 16 bits, whose sign tells which. Kernels have no other
-# arrays of int16, and of uint16 the half-words of `bits`, which go to no function with twins for halves.
+# What float16 and bfloat16 are to Numba, which knows neither: integers of 16 bits, whose sign tells which.
 FLOAT16, BFLOAT16 = types.uint16, types.int16
 
 
 def by_format(reals, f16, bf16):
-    """One name for twins: that of a half where one is among the arguments (scalar or array), else that of float32 and float64."""
-    return _one_of((reals, f16, bf16), lambda elements: 1 if FLOAT16 in elements else 2 if BFLOAT16 in elements else 0)
+    """One name for twins: the first argument (scalar or array) decides, which is a cell or holds cells."""
+    return _OneOf((reals, f16, bf16), lambda elements: {FLOAT16: 1, BFLOAT16: 2}.get(elements[0], 0))
 
 
 def by_buffer(reals, halves, packed):
@@ -216,7 +234,7 @@ def by_buffer(reals, halves, packed):
         buffer, cells = (element in (FLOAT16, BFLOAT16) for element in elements[:2])
         return 2 if buffer else int(cells)
 
-    return _one_of((reals, halves, packed), which)
+    return _OneOf((reals, halves, packed), which)
 
 
 @intrinsic

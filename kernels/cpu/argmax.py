@@ -49,7 +49,7 @@ def visit(at, best, best_index, x, inverse, address, cols, flags, outer, inner, 
 
 
 @loop
-def argmax_of_row(bound, tops, buffer, pairs, coarse, address, temperature, cols, cells, mask, flags, outer, inner, begin, end):
+def argmax_of_row(cells, bound, tops, buffer, pairs, coarse, address, temperature, cols, mask, flags, outer, inner, begin, end):
     """(best score, its index or -1, whether an allowed cell is NaN) over columns begin .. end of one row.
 
     A tile whose largest bound is below the best score so far is passed over. Otherwise the category with the largest bound is
@@ -66,7 +66,7 @@ def argmax_of_row(bound, tops, buffer, pairs, coarse, address, temperature, cols
         From `row_address`.
     temperature : float64
         Of this row.
-    cols, cells, mask, flags
+    cells, cols, mask, flags
         As in `argmax_rows`.
     outer, inner : int64
         The row.
@@ -115,17 +115,17 @@ def argmax_of_row(bound, tops, buffer, pairs, coarse, address, temperature, cols
 
 @loop
 def _argmax_of_halves(
-    bound, tops, buffer, pairs, coarse, address, temperature, cols, cells, mask, flags, outer, inner, begin, end
+    cells, bound, tops, buffer, pairs, coarse, address, temperature, cols, mask, flags, outer, inner, begin, end
 ):
     """The same of halves, read without a buffer where that can be: a copy of all of a tile waits for memory, 0.05 ns a cell."""
     row = cells[outer, inner]
     if flags & (IS_PROBS | HAS_MASK) == 0 and row.strides[0] == row.itemsize:
         packed = as_contiguous(row)
         return argmax_of_row(
-            bound, tops, packed, pairs, coarse, address, temperature, cols, cells, mask, flags, outer, inner, begin, end
+            cells, bound, tops, packed, pairs, coarse, address, temperature, cols, mask, flags, outer, inner, begin, end
         )
     return argmax_of_row(
-        bound, tops, buffer, pairs, coarse, address, temperature, cols, cells, mask, flags, outer, inner, begin, end
+        cells, bound, tops, buffer, pairs, coarse, address, temperature, cols, mask, flags, outer, inner, begin, end
     )
 
 
@@ -220,7 +220,7 @@ def argmax_rows(
         address = row_address(k0, k1, step, steps, rows, flags, outer, inner, position)
         t = temperature_of(temperature, temperatures, flags, outer, inner)
         best, at, unordered = argmax_of_any_row(
-            bound, tops, buffer, pairs, coarse, address, t, cols, cells, mask, flags, outer, inner, begin, end
+            cells, bound, tops, buffer, pairs, coarse, address, t, cols, mask, flags, outer, inner, begin, end
         )
         if at < 0:
             bad += note_invalid(invalid, position)

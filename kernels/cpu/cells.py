@@ -91,18 +91,18 @@ def _real_of_bf16(cell):
 
 
 @scalar
-def _cell_of_real(value, row):
+def _cell_of_real(row, value):
     """A number of the working precision as a cell of a row: rounded once, where that holds halves."""
     return value
 
 
 @scalar
-def _cell_of_f16(value, row):
+def _cell_of_f16(row, value):
     return uint16(f16_of_f32(value))
 
 
 @scalar
-def _cell_of_bf16(value, row):
+def _cell_of_bf16(row, value):
     return int16(bf16_of_f32(value))
 
 
@@ -197,10 +197,10 @@ def store_tile(row, values):
     if row.strides[0] == row.itemsize:
         packed = as_contiguous(row)
         for j in range(values.shape[0]):
-            packed[j] = as_cell(values[j], row)
+            packed[j] = as_cell(row, values[j])
     else:
         for j in range(values.shape[0]):
-            row[j] = as_cell(values[j], row)
+            row[j] = as_cell(row, values[j])
 
 
 

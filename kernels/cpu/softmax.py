@@ -8,7 +8,7 @@ from numba import types
 from numpy import uint64
 
 from ..elementary import INF_F64, NAN_F64, exp_nonpositive_f32, exp_nonpositive_f64
-from ..jit import by_format, by_precision, larger, loop, real_of, row_kernel, scalar, sink, stack_array, view, working
+from ..jit import by_format, by_precision, larger, loop, part, real_of, row_kernel, scalar, sink, stack_array, view, working
 from .bits import HALVES, TAILS, scratch_of
 from .cells import (
     HAS_MASK,
@@ -74,7 +74,7 @@ work_row = by_format(_own_row, _spare_row, _spare_row)
 keep_row = by_format(_keep_own, _keep_spare, _keep_spare)
 
 
-@loop
+@part
 def relax_row(
     y, x_buffer, s_buffer, scratch, partial, address, tau, hard, cols, cells, mask, flags, outer, inner, next_outer, next_inner
 ):
@@ -149,7 +149,7 @@ def relax_row(
     return True
 
 
-@loop
+@part
 def gradient_of_row(gradient, y, y_buffer, c_buffer, partial, cotangent, mask, flags, tau, outer, inner):
     """gradient_j = y_j (c_j - sum_i c_i y_i) / tau of one row: the transposed Jacobian of softmax.
 
@@ -347,7 +347,7 @@ def softmax_vjp_rows(sample, cotangent, mask, flags, tau, taus, first, last, gra
         inner = position - outer * count
         here = as_real(sample[outer, inner, 0])
         if here != here:  # a marked row is NaN all over, and so is its gradient
-            fill_row(gradient[outer, inner], as_cell(real(NAN_F64), gradient))
+            fill_row(gradient[outer, inner], as_cell(gradient, real(NAN_F64)))
             continue
         t = temperature_of(tau, taus, flags, outer, inner)
         gradient_of_row(

@@ -13,8 +13,8 @@ from numba.extending import intrinsic
 from numpy import uint32, uint64
 
 from ..elementary import bits_of_f32
-from ..jit import BFLOAT16, FLOAT16, by_format, loop, scalar
-from .cells import widened_f16
+from ..halves import f32_of_f16
+from ..jit import BFLOAT16, FLOAT16, by_format, has_instruction, loop, scalar
 
 GROUP = 8
 
@@ -24,7 +24,7 @@ def turn_block(typingctx, lanes, at, spacing, cells, outer, inner, begin):
     """lanes[at + r + spacing * h] = cells[outer, inner + r, begin + h], h below 8, for one vector of rows: 64 bytes of them.
 
     Reads eight columns from each row, whatever its width: the caller knows that memory to be there, and columns to be packed.
-    A float16 is left as it is, the low bits of a lane. OUT real[n] contiguous; int64; int64; IN cell[outer, inner, K]; int64
+    A float16 is left to `widen_lanes`, as the low bits of a lane, where there is no instruction to widen it. OUT real[n] contiguous; int64; int64; IN cell[outer, inner, K]; int64
     three times. Returns the number of rows.
     """
     element = lanes.dtype
@@ -73,7 +73,13 @@ def turn_block(typingctx, lanes, at, spacing, cells, outer, inner, begin):
                 columns = [(builder.shl(v, shift), builder.and_(v, high)) for v in vectors]
             else:
                 columns = [(builder.lshr(builder.shl(v, shift), shift), builder.lshr(v, shift)) for v in vectors]
-            vectors = [builder.bitcast(v, ir.VectorType(real, count)) for pair in columns for v in pair]
+            vectors = [v for pair in columns for v in pair]
+            if cells.dtype == FLOAT16 and has_instruction("f16c"):
+                vectors = [builder.trunc(v, ir.VectorType(ir.IntType(16), count)) for v in vectors]
+                vectors = [builder.bitcast(v, ir.VectorType(ir.HalfType(), count)) for v in vectors]
+                vectors = [builder.fpext(v, ir.VectorType(real, count)) for v in vectors]
+            else:
+                vectors = [builder.bitcast(v, ir.VectorType(real, count)) for v in vectors]
         full = ir.VectorType(real, count).as_pointer()
         out = builder.bitcast(destination.data, byte)
         for h, vector in enumerate(vectors):
@@ -86,20 +92,20 @@ def turn_block(typingctx, lanes, at, spacing, cells, outer, inner, begin):
 
 
 @scalar
-def _widen_nothing(lanes, at, spacing, cells, n):
+def _widen_nothing(cells, lanes, at, spacing, n):
     """A column's lanes from the bits that `turn_block` left there. INOUT real[n] contiguous."""
 
 
 @scalar
-def _widen_f16(lanes, at, spacing, cells, n):
+def _widen_f16(cells, lanes, at, spacing, n):
     for h in range(GROUP):
         column = lanes[at + spacing * h :]
         for r in range(n):
             i = uint64(r)
-            column[i] = widened_f16(uint32(bits_of_f32(column[i])))
+            column[i] = f32_of_f16(uint32(bits_of_f32(column[i])))
 
 
-widen_lanes = by_format(_widen_nothing, _widen_f16, _widen_nothing)
+widen_lanes = by_format(_widen_nothing, _widen_nothing if has_instruction("f16c") else _widen_f16, _widen_nothing)
 
 
 @loop
@@ -130,5 +136,5 @@ def turn_rows(lanes, at, spacing, cells, outer, inner, m, begin, width):
     block = 64 // lanes.itemsize
     while done + block <= safe:
         done += turn_block(lanes, at + done, spacing, cells, outer, inner + done, begin)
-    widen_lanes(lanes, at, spacing, cells, done)
+    widen_lanes(cells, lanes, at, spacing, done)
     return done
