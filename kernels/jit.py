@@ -204,7 +204,7 @@ class _OneOf(_Inner):
 
     def __init__(self, twins, which):
         super().__init__(twins[0].py_func, targetoptions=dict(twins[0].targetoptions), pipeline_class=twins[0].pipeline_class)
-        self._twin = lambda types: twins[which([getattr(kind, "dtype", kind) for kind in types])]
+        self._twin = lambda kinds: twins[which([getattr(kind, "dtype", kind) for kind in kinds])]
 
     def get_call_template(self, args, kws):
         return self._twin(args).get_call_template(args, kws)
@@ -228,7 +228,7 @@ def by_format(reals, f16, bf16):
 
 
 def by_buffer(reals, halves, packed):
-    """One name for three: for a buffer of reals and cells that are reals, or halves; and for halves that are their own buffer."""
+    """One name for three, by the first two arguments: a buffer and cells of reals; and cells of halves; halves as both."""
 
     def which(elements):
         buffer, cells = (element in (FLOAT16, BFLOAT16) for element in elements[:2])

@@ -108,8 +108,8 @@ def sample(
     """Sample a category for every row of FILE and print the share of each.
 
     FILE is a .npy array (rows, categories) of float32, float64 or float16 logits, of any size, or a .csv. In a .csv a first
-    line of names is a header (the categories); a column named "id" (or --id-column) names the rows, and their noise goes with them: an
-    integer as it is, anything else hashed. Without ids a row's noise goes with its position.
+    line of names is a header (the categories); a column named "id" (or --id-column) names the rows, and their noise goes with
+    them: an integer as it is, anything else hashed. Without ids a row's noise goes with its position.
 
     --out FILE.npy gets indices: (rows), (n, rows) with --n, (rows, K) with --topk, floats (rows, categories) with --softmax.
     --out FILE.csv gets one line a row, with names where the header has them and one column a draw.

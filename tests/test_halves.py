@@ -334,7 +334,7 @@ def test_results_of_a_wrong_dtype_are_refused(dtype):
 def test_invalid_rows_are_named(dtype):
     x = np.zeros((20, 6), dtype)
     x[[3, 11]] = np.nan
-    with pytest.raises(ValueError, match="2 of 20 rows invalid .* row 3, 11"):
+    with pytest.raises(ValueError, match=r"2 of 20 rows invalid .* row 3, 11"):
         ng.gumbel_softmax_vjp(KEY, x, x)
     marked = ng.gumbel_softmax_vjp(KEY, x, x, invalid="mark").astype(np.float32)
     assert np.flatnonzero(np.isnan(marked).all(axis=1)).tolist() == [3, 11]

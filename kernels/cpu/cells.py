@@ -13,7 +13,7 @@ from numpy import int16, uint16, uint32
 
 from ..elementary import INF_F64, log_f32, log_f64, quotient
 from ..halves import bf16_of_f32, f16_of_f32, f32_of_bf16, f32_of_f16
-from ..jit import as_contiguous, by_buffer, by_format, by_precision, has_instruction, larger, real_of, loop, scalar, view
+from ..jit import as_contiguous, by_buffer, by_format, by_precision, has_instruction, larger, loop, real_of, scalar, view
 
 # Columns looked at in one go, a multiple of the block of the summation order: few enough for their buffers to stay in the
 # first-level cache, 12 to 24 KiB, and as many as that allows, since a tile has loops to enter for 100 ns.
@@ -157,7 +157,7 @@ def _tile_of_halves(buffer, cells, mask, flags, outer, inner, start, n):
 
 @loop
 def _tile_of_packed_halves(row, cells, mask, flags, outer, inner, start, n):
-    """A part of the row itself, halves: for loops that widen each as they read it. IN half[K] contiguous in the buffer's place."""
+    """Halves as they lie, for loops that widen each as they read it. IN half[K] contiguous, the row, in the buffer's place."""
     return row[start : start + n]
 
 
@@ -201,8 +201,6 @@ def store_tile(row, values):
     else:
         for j in range(values.shape[0]):
             row[j] = as_cell(row, values[j])
-
-
 
 
 @loop

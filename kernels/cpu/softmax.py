@@ -51,7 +51,7 @@ def _add_logits(s, x):
 
 @scalar
 def _own_row(values, spare, outer, inner):
-    """Where a row of results is worked on in the working precision: in its place, or in the spare row where that holds halves."""
+    """Where a row of results is worked on: in its place, or in the spare row where the place holds halves."""
     return values[outer, inner]
 
 

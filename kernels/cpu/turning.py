@@ -24,8 +24,8 @@ def turn_block(typingctx, lanes, at, spacing, cells, outer, inner, begin):
     """lanes[at + r + spacing * h] = cells[outer, inner + r, begin + h], h below 8, for one vector of rows: 64 bytes of them.
 
     Reads eight columns from each row, whatever its width: the caller knows that memory to be there, and columns to be packed.
-    A float16 is left to `widen_lanes`, as the low bits of a lane, where there is no instruction to widen it. OUT real[n] contiguous; int64; int64; IN cell[outer, inner, K]; int64
-    three times. Returns the number of rows.
+    A float16 is left to `widen_lanes`, as the low bits of a lane, where there is no instruction to widen it. OUT real[n]
+    contiguous; int64; int64; IN cell[outer, inner, K]; int64 three times. Returns the number of rows.
     """
     element = lanes.dtype
     count = 64 // (element.bitwidth // 8)  # rows a block: lanes of a vector of 512 bits
