@@ -91,18 +91,6 @@ class _ScalarLowering(NativeLowering):
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _PartLowering(_WideLowering):
-    """Lowers a part of a kernel's body and nothing else, as for a scalar."""
-
-    _name = "numgumbel_part_lowering"
-
-    def run_pass(self, state):
-        state.library = _without_machine_code(state)
-        state.library._optimize_final_module = lambda: None
-        return super().run_pass(state)
-
-
-@register_pass(mutates_CFG=True, analysis_only=False)
 class _LoopLowering(_WideLowering):
     """Lowers and optimises a loop."""
 
@@ -141,7 +129,6 @@ def _compiler(name, lowering):
 
 
 _ScalarCompiler = _compiler("_ScalarCompiler", _ScalarLowering)
-_PartCompiler = _compiler("_PartCompiler", _PartLowering)
 _LoopCompiler = _compiler("_LoopCompiler", _LoopLowering)
 _KernelCompiler = _compiler("_KernelCompiler", _WideLowering)
 
@@ -184,11 +171,6 @@ def scalar(function):
 def loop(function):
     """Decorate a loop over a tile, CPU only. Whether it is inlined is left to LLVM: a call a tile costs nothing."""
     return _inner(function, _LoopCompiler, nogil=True)
-
-
-def part(function):
-    """Decorate what several row kernels do to a row, CPU only: inlined in each, as if it were written there."""
-    return _inner(function, _PartCompiler, nogil=True, forceinline=True)
 
 
 def inlined_loop(function):

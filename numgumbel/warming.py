@@ -81,7 +81,7 @@ def _table() -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
     from .kernels.cpu.lanes import argmax_short_rows
     from .kernels.cpu.noise import noise_rows
     from .kernels.cpu.row_ids import fold_bytes, fold_integers, fold_key
-    from .kernels.cpu.softmax import softmax_gradient_rows, softmax_rows, softmax_vjp_rows
+    from .kernels.cpu.softmax import softmax_rows, softmax_vjp_rows
     from .kernels.cpu.topk import topk_rows
     from .kernels.cpu.waiting import wait_until
 
@@ -90,7 +90,7 @@ def _table() -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
         "categorical": ((argmax_short_rows, argmax_rows, inverse_cdf_rows), besides),
         "gumbel": ((noise_rows,), besides),
         "gumbel_softmax": ((softmax_rows,), besides),
-        "gumbel_softmax_vjp": ((softmax_gradient_rows, softmax_vjp_rows), besides),
+        "gumbel_softmax_vjp": ((softmax_rows, softmax_vjp_rows), besides),
         "gumbel_topk": ((topk_rows,), besides),
         "row_ids": ((), (fold_integers, fold_bytes)),
         "fold": ((), (fold_key,)),

@@ -8,7 +8,7 @@ from numba import types
 from numpy import uint64
 
 from ..elementary import INF_F64, NAN_F64, exp_nonpositive_f32, exp_nonpositive_f64
-from ..jit import by_format, by_precision, larger, loop, part, real_of, row_kernel, scalar, sink, stack_array, view, working
+from ..jit import by_format, by_precision, larger, loop, real_of, row_kernel, scalar, sink, stack_array, view, working
 from .bits import HALVES, TAILS, scratch_of
 from .cells import (
     HAS_MASK,
@@ -31,6 +31,9 @@ from .cells import (
 from .noise import fill_exponentials, gumbel_of_exponential, row_address
 from .prefetching import expect_reads, expect_writes
 from .sums import LANES, add_dot, add_sum
+
+# What `softmax_rows` is to give.
+SOFT, HARD, GRADIENT = 0, 1, 2
 
 exp_nonpositive = by_precision(exp_nonpositive_f32, exp_nonpositive_f64)
 
@@ -60,96 +63,10 @@ def _spare_row(values, spare, outer, inner):
     return spare
 
 
-@loop
-def _keep_own(values, y, outer, inner):
-    """Round a row of results into its place, if it is not there."""
-
-
-@loop
-def _keep_spare(values, y, outer, inner):
-    store_tile(values[outer, inner], y)
-
-
 work_row = by_format(_own_row, _spare_row, _spare_row)
-keep_row = by_format(_keep_own, _keep_spare, _keep_spare)
 
 
-@part
-def relax_row(
-    y, x_buffer, s_buffer, scratch, partial, address, tau, hard, cols, cells, mask, flags, outer, inner, next_outer, next_inner
-):
-    """y = softmax((logits + G) / tau) of one row, or the one-hot of its largest entry; False, and NaN, for an invalid row.
-
-    Parameters
-    ----------
-    y : OUT real[K] any stride
-        Holds logit + G in between.
-    x_buffer, s_buffer, partial : scratch real[TILE], [TILE], [LANES]
-    scratch : tuple
-        From `scratch_of`.
-    address : tuple
-        From `row_address`.
-    tau : float64
-        Of this row.
-    hard, cols, cells, mask, flags
-        As in `softmax_rows`.
-    outer, inner : int64
-        The row.
-    next_outer, next_inner : int64
-        The row that will be read next, or this one.
-    """
-    columns, real = cells.shape[2], x_buffer.dtype.type
-    hot = hard != 0 or tau == 0.0
-    simple = tau == 1.0 and not hot
-    # The largest logit, or the largest s = logit + G, which is kept in y.
-    best = real(-INF_F64)
-    best_index = -1
-    for start in range(0, columns, TILE):
-        n = min(TILE, columns - start)
-        s = s_buffer[:n]
-        x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
-        if simple:
-            largest, nan = largest_of(x)
-        else:
-            fill_exponentials(s, scratch, address, cols, flags, outer, inner, start)
-            largest, nan = _add_logits(s, x)
-            store_tile(y[start : start + n], s)
-        if nan:
-            best_index = -1
-            break
-        if largest > best:
-            best = largest
-            best_index = start + first_at_least(x if simple else s, largest) if hot or largest == real(INF_F64) else start
-    if best_index < 0:
-        fill_row(y, real(NAN_F64))
-        return False
-    if hot or best == real(INF_F64):
-        fill_row(y, real(0.0))
-        y[best_index] = real(1.0)
-        return True
-    inverse = real(1.0 / tau)
-    total = 0.0
-    for start in range(0, columns, TILE):
-        n = min(TILE, columns - start)
-        s = s_buffer[:n]
-        if simple:
-            expect_writes(y[start : start + n])
-            expect_reads(cells[next_outer, next_inner, start : start + n])
-            x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
-            fill_exponentials(s, scratch, address, cols, flags, outer, inner, start)
-            for j in range(n):
-                s[j] = exp_nonpositive(x[j] - best) / s[j]
-        else:
-            read_tile(s, y[start : start + n])
-            for j in range(n):
-                s[j] = exp_nonpositive((s[j] - best) * inverse)
-        total = add_sum(total, s, partial)
-        store_tile(y[start : start + n], s)
-    divide_row(y, real(total))
-    return True
-
-
-@part
+@loop
 def gradient_of_row(gradient, y, y_buffer, c_buffer, partial, cotangent, mask, flags, tau, outer, inner):
     """gradient_j = y_j (c_j - sum_i c_i y_i) / tau of one row: the transposed Jacobian of softmax.
 
@@ -200,23 +117,44 @@ def _read_allowed(values, cells, mask, flags, outer, inner, start):
         exclude(values, mask[outer, inner, start : start + n], values.dtype.type(0.0))
 
 
+@scalar
+def _finish_reals(sample, y, v_buffer, c_buffer, partial, cotangent, mask, flags, tau, wanted, outer, inner):
+    """Bring a row of results from where it was worked on to its place: rounded, or as the gradient of it."""
+
+
+@loop
+def _finish_halves(sample, y, v_buffer, c_buffer, partial, cotangent, mask, flags, tau, wanted, outer, inner):
+    if wanted == GRADIENT and y[0] == y[0]:  # an invalid row is NaN all over
+        gradient_of_row(sample[outer, inner], y, v_buffer, c_buffer, partial, cotangent, mask, flags, tau, outer, inner)
+    else:
+        store_tile(sample[outer, inner], y)
+
+
+finish_row = by_format(_finish_reals, _finish_halves, _finish_halves)
+
+
 @row_kernel(
     lambda cell: types.void(
         *row_types(cell),
         types.int64,
         types.int64,
         types.int64,
+        view(cell, 3),
         sink(cell, 3),
         sink(working(cell), 1),
         sink(types.int64, 1),
     )
 )
-def softmax_rows(k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus, first, last, hard, sample, spare, invalid):
+def softmax_rows(
+    k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus, first, last, wanted, cotangent, sample, spare, invalid
+):
     """sample = softmax((logits + G) / tau) over rows first .. last, or the one-hot of its largest entry.
 
     At tau 1, exp(logit + G) is exp(logit) / E, which takes no outer logarithm: the largest logit first, then quotients and
     their sum, then the division. At any other tau, logit + G goes into the output row while the largest is kept; then
     exponentials and their sum; then the division. At tau 0, or where a logit is +inf, the sample is one-hot: the limit.
+
+    Halves are worked on in a row of their own, since an output row of halves would round what lies in it between passes.
 
     Parameters
     ----------
@@ -226,14 +164,17 @@ def softmax_rows(k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus,
         Relaxation temperature, 0 or within [2^-64, 2^64].
     taus : IN float64[outer, inner]
         That of each row, under `HAS_TEMPERATURES`.
-    hard : int64
-        1 for an exact one-hot.
+    wanted : int64
+        `SOFT`, `HARD` for an exact one-hot, or `GRADIENT`, of halves only, for the gradient of the sample in its place.
+    cotangent : IN cell[outer, inner, K]
+        Derivative of the loss in the sample, for `GRADIENT`; else not looked at.
     sample : OUT cell[outer, inner, K]
         Relaxed sample; NaN all over in an invalid row.
     spare : scratch real[K]
-        Where `sample` holds halves, the row at work, rounded when it is done; else not looked at.
+        The row at work, where `sample` holds halves; else not looked at.
     """
-    count, real = cells.shape[1], real_of(cells)
+    count, columns = cells.shape[1], cells.shape[2]
+    real = real_of(cells)
     x_buffer = stack_array(TILE, real)
     s_buffer = stack_array(TILE, real)
     coarse, fine, tails = stack_array(HALVES, uint64), stack_array(HALVES, uint64), stack_array(TAILS, uint64)
@@ -242,66 +183,58 @@ def softmax_rows(k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus,
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
-        after = min(position + 1, last - 1)
         address = row_address(k0, k1, step, steps, rows, flags, outer, inner, position)
-        t = temperature_of(tau, taus, flags, outer, inner)
+        row_tau = temperature_of(tau, taus, flags, outer, inner)
+        hot = wanted == HARD or row_tau == 0.0
+        simple = row_tau == 1.0 and not hot
         y = work_row(sample, spare, outer, inner)
-        if not relax_row(
-            y, x_buffer, s_buffer, scratch, partial, address, t, hard, cols, cells, mask, flags, outer, inner,
-            after // count, after % count,
-        ):  # fmt: skip
+        # The largest logit, or the largest s = logit + G, which is kept in y.
+        best = real(-INF_F64)
+        best_index = -1
+        unordered = False
+        for start in range(0, columns, TILE):
+            n = min(TILE, columns - start)
+            s = s_buffer[:n]
+            x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
+            if simple:
+                largest, nan = largest_of(x)
+            else:
+                fill_exponentials(s, scratch, address, cols, flags, outer, inner, start)
+                largest, nan = _add_logits(s, x)
+                store_tile(y[start : start + n], s)
+            unordered |= nan
+            if not unordered and largest > best:
+                best = largest
+                best_index = start + first_at_least(x if simple else s, largest) if hot or largest == real(INF_F64) else start
+        if unordered or best_index < 0:
             note_invalid(invalid, position)
-        keep_row(sample, y, outer, inner)
-
-
-@row_kernel(
-    lambda cell: types.void(
-        *row_types(cell),
-        types.int64,
-        types.int64,
-        view(cell, 3),
-        sink(cell, 3),
-        sink(working(cell), 1),
-        sink(types.int64, 1),
-    )
-)
-def softmax_gradient_rows(
-    k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus, first, last, cotangent, gradient, spare, invalid
-):
-    """gradient = that of `gradient_of_row` over rows first .. last, for the sample that `softmax_rows` would give.
-
-    The sample lies in the row of the result while it is needed, or in the spare row, unrounded, where that holds halves.
-
-    Parameters
-    ----------
-    k0, k1, step, steps, rows, cols, cells, mask, flags, tau, taus, first, last, spare, invalid
-        As in `softmax_rows`; tau positive.
-    cotangent : IN cell[outer, inner, K]
-        Derivative of the loss in the sample.
-    gradient : OUT cell[outer, inner, K]
-        Derivative of the loss in the logits; NaN all over in an invalid row.
-    """
-    count, real = cells.shape[1], real_of(cells)
-    x_buffer = stack_array(TILE, real)
-    s_buffer = stack_array(TILE, real)
-    coarse, fine, tails = stack_array(HALVES, uint64), stack_array(HALVES, uint64), stack_array(TAILS, uint64)
-    scratch = scratch_of(coarse, fine, tails)
-    partial = stack_array(LANES, real)
-    for position in range(first, last):
-        outer = position // count
-        inner = position - outer * count
-        after = min(position + 1, last - 1)
-        address = row_address(k0, k1, step, steps, rows, flags, outer, inner, position)
-        t = temperature_of(tau, taus, flags, outer, inner)
-        y = work_row(gradient, spare, outer, inner)
-        if relax_row(
-            y, x_buffer, s_buffer, scratch, partial, address, t, 0, cols, cells, mask, flags, outer, inner,
-            after // count, after % count,
-        ):  # fmt: skip
-            gradient_of_row(gradient[outer, inner], y, x_buffer, s_buffer, partial, cotangent, mask, flags, t, outer, inner)
+            fill_row(y, real(NAN_F64))
+        elif hot or best == real(INF_F64):
+            fill_row(y, real(0.0))
+            y[best_index] = real(1.0)
         else:
-            note_invalid(invalid, position)
-            keep_row(gradient, y, outer, inner)
+            inverse = real(1.0 / row_tau)
+            total = 0.0
+            after = position + 1
+            for start in range(0, columns, TILE):
+                n = min(TILE, columns - start)
+                s = s_buffer[:n]
+                if simple:
+                    expect_writes(y[start : start + n])
+                    if position + 1 < last:
+                        expect_reads(cells[after // count, after % count, start : start + n])
+                    x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
+                    fill_exponentials(s, scratch, address, cols, flags, outer, inner, start)
+                    for j in range(n):
+                        s[j] = exp_nonpositive(x[j] - best) / s[j]
+                else:
+                    read_tile(s, y[start : start + n])
+                    for j in range(n):
+                        s[j] = exp_nonpositive((s[j] - best) * inverse)
+                total = add_sum(total, s, partial)
+                store_tile(y[start : start + n], s)
+            divide_row(y, real(total))
+        finish_row(sample, y, x_buffer, s_buffer, partial, cotangent, mask, flags, row_tau, wanted, outer, inner)
 
 
 @row_kernel(
@@ -322,7 +255,7 @@ def softmax_vjp_rows(sample, cotangent, mask, flags, tau, taus, first, last, gra
     Parameters
     ----------
     sample : IN cell[outer, inner, K]
-        Soft sample y.
+        Soft sample y; may be `gradient` itself.
     cotangent : IN cell[outer, inner, K]
         Derivative of the loss in y.
     mask : IN uint8[outer, inner, K]

@@ -23,7 +23,7 @@ from ..kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, HAS_STEPS, HAS_TEM
 from ..kernels.cpu.inverse_cdf import inverse_cdf_rows
 from ..kernels.cpu.lanes import argmax_short_rows
 from ..kernels.cpu.noise import noise_rows
-from ..kernels.cpu.softmax import softmax_gradient_rows, softmax_rows, softmax_vjp_rows
+from ..kernels.cpu.softmax import GRADIENT, HARD, SOFT, softmax_rows, softmax_vjp_rows
 from ..kernels.cpu.topk import topk_rows
 from ..threads import get_num_threads, run
 
@@ -44,7 +44,6 @@ COST = {
     argmax_short_rows: 0.7,
     inverse_cdf_rows: 2.0,
     softmax_rows: 1.5,
-    softmax_gradient_rows: 2.0,
     softmax_vjp_rows: 0.5,
     topk_rows: 0.6,
     noise_rows: 1.0,
@@ -69,6 +68,7 @@ _NO_NARROW = _NO_INDEX[INT32][0]
 FLOAT32 = np.dtype(np.float32)
 _NO_SCORE = {np.dtype(real): np.zeros((1, 1), real) for real in (np.float32, np.float64)}
 _NO_SPARE = {dtype: unread[0] for dtype, unread in _NO_SCORE.items()}
+_NO_CELLS = {real.itemsize: np.zeros((1, 1, 1), real) for real in (np.dtype(np.float16), *_NO_SCORE)}  # any of that size
 
 
 def categorical(request: Request, index: np.ndarray) -> np.ndarray:
@@ -122,8 +122,8 @@ def plain_softmax(key: int, cells: np.ndarray, step: int, tau: float, hard: bool
     """`softmax` of logits with one to three axes, all else left out, in the same way; None where a row is invalid."""
     sample = np.empty(cells.shape, cells.dtype)
     front = (None,) * (3 - cells.ndim)
-    spare = _spare_row(cells.dtype, cells.shape[-1])
-    bad = _plain_rows(softmax_rows, key, cells[front], step, tau, (int(hard), sample[front]), spare)
+    spare, unread = _spare_row(cells.dtype, cells.shape[-1]), cells[front]
+    bad = _plain_rows(softmax_rows, key, cells[front], step, tau, (HARD if hard else SOFT, unread, sample[front]), spare)
     return None if bad else sample
 
 
@@ -163,13 +163,21 @@ def inverse_cdf(request: Request, index: np.ndarray) -> np.ndarray:
 def softmax(request: Request, hard: bool, sample: np.ndarray) -> np.ndarray:
     """Relaxed samples. `sample` OUT of the logits' dtype, leading + batch + (columns,). Returns invalid rows."""
     spare = _spare_row(request.dtype, request.columns)
-    return _sample(request, softmax_rows, (_Values(sample, 1),), (int(hard),), scratch=spare)
+    wanted = HARD if hard else SOFT
+    return _sample(request, softmax_rows, (_Values(sample, 1),), (wanted, _NO_CELLS[request.dtype.itemsize]), scratch=spare)
 
 
 def softmax_gradient(request: Request, cotangent: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """Gradient of the relaxed samples that `softmax` gives. IN, OUT of the logits' dtype, batch + (columns,); invalid rows."""
+    """Gradient of the relaxed samples that `softmax` gives. IN, OUT of the logits' dtype, batch + (columns,); invalid rows.
+
+    The samples lie in the result meanwhile; halves, which would be rounded there, in the row at work.
+    """
+    if request.dtype == request.real:
+        marked = softmax(request, False, gradient)
+        softmax_vjp(request, gradient, cotangent, gradient)
+        return marked
     spare = _spare_row(request.dtype, request.columns)
-    return _sample(request, softmax_gradient_rows, (_Values(cotangent, 1), _Values(gradient, 1)), scratch=spare)
+    return _sample(request, softmax_rows, (_Values(cotangent, 1), _Values(gradient, 1)), (GRADIENT,), scratch=spare)
 
 
 def topk(request: Request, index: np.ndarray, score: np.ndarray, threshold: np.ndarray) -> np.ndarray:
@@ -198,7 +206,7 @@ def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
 
 
 def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gradient: np.ndarray) -> None:
-    """Gradient of relaxed samples that are there. IN, IN, OUT of the logits' dtype, all batch + (columns,)."""
+    """Gradient of relaxed samples that are there. IN, IN, OUT (may be `sample`) of the logits' dtype, batch + (columns,)."""
     kernel = softmax_vjp_rows[request.dtype]
     operands = (sample, cotangent, request.mask, request.temperatures, gradient)
     for _offset, shape, (y, c, mask, taus, result) in _as_pairs(request.batch, operands, (1, 1, 1, 0, 1)):
@@ -237,7 +245,7 @@ def _sample(
     request: Request,
     kernel: Any,
     outputs: tuple[_Values, ...],
-    extra: tuple[int, ...] = (),
+    extra: tuple[Any, ...] = (),
     unused: tuple[np.ndarray, ...] = (),
     scratch: Callable[[], tuple[np.ndarray, ...]] = tuple,
 ) -> np.ndarray:
