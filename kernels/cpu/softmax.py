@@ -8,7 +8,20 @@ from numba import types
 from numpy import uint64
 
 from ..elementary import INF_F64, NAN_F64, exp_nonpositive_f32, exp_nonpositive_f64
-from ..jit import by_format, by_precision, larger, loop, real_of, row_kernel, scalar, sink, stack_array, view, working
+from ..jit import (
+    as_contiguous,
+    by_format,
+    by_precision,
+    larger,
+    loop,
+    real_of,
+    row_kernel,
+    scalar,
+    sink,
+    stack_array,
+    view,
+    working,
+)
 from .bits import HALVES, TAILS, scratch_of
 from .cells import (
     HAS_MASK,
@@ -127,7 +140,7 @@ def _finish_halves(sample, y, v_buffer, c_buffer, partial, cotangent, mask, flag
     if wanted == GRADIENT and y[0] == y[0]:  # an invalid row is NaN all over
         gradient_of_row(sample[outer, inner], y, v_buffer, c_buffer, partial, cotangent, mask, flags, tau, outer, inner)
     else:
-        store_tile(sample[outer, inner], y)
+        store_tile(sample[outer, inner], as_contiguous(y))
 
 
 finish_row = by_format(_finish_reals, _finish_halves, _finish_halves)
@@ -170,7 +183,7 @@ def softmax_rows(
         Derivative of the loss in the sample, for `GRADIENT`; else not looked at.
     sample : OUT cell[outer, inner, K]
         Relaxed sample; NaN all over in an invalid row.
-    spare : scratch real[K]
+    spare : scratch real[K], contiguous
         The row at work, where `sample` holds halves; else not looked at.
     """
     count, columns = cells.shape[1], cells.shape[2]
