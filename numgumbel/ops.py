@@ -41,7 +41,7 @@ def _are_plain(key: Any, logits: Any, step: Any, temperature: Any) -> bool:
     return (
         type(logits) is np.ndarray
         and type(key) is Key
-        and (logits.dtype is _F32 or logits.dtype is _F64)
+        and (logits.dtype is _F32 or logits.dtype is _F64 or check.is_logits(logits.dtype))
         and logits.size > 0
         and 0 < logits.ndim < 4
         and logits.flags.aligned
@@ -77,9 +77,10 @@ def categorical(
     ----------
     key : Key
         From `key`. The same key and step give the same noise.
-    logits : array of float32 or float64, shape (..., K)
-        Unnormalised log-probabilities; -inf excludes a category, one +inf is certain. Any strides, read-only welcome.
-    probs : array of float32 or float64, shape (..., K)
+    logits : array of float32, float64, float16 or bfloat16, shape (..., K)
+        Unnormalised log-probabilities; -inf excludes a category, one +inf is certain. Any strides, read-only welcome. Halves
+        (float16, and bfloat16 of the package ml_dtypes) are read as they are, and give what the same numbers in float32 do.
+    probs : array of the same dtypes, shape (..., K)
         In place of logits: weights of 0 or more that need not sum to 1.
     step : int or integer array, default 0
         Draw counter, 0 <= step < 2^63, a scalar or one a row.
@@ -116,7 +117,7 @@ def categorical(
     Raises
     ------
     TypeError
-        For a key that is none, logits that are not float32 or float64, or both or neither of logits and probs.
+        For a key that is none, logits of another dtype, or both or neither of logits and probs.
     ValueError
         For shapes that do not fit, numbers out of range, no categories at all, or invalid rows.
 
@@ -295,7 +296,8 @@ def gumbel_softmax(
     Returns
     -------
     array of the logits' dtype, shape of the logits, or (n, ...)
-        Rows sum to 1 within a few ulp. Equal to the bit on any CPU: the sum has one fixed order.
+        Rows sum to 1 within a few ulp. Equal to the bit on any CPU: the sum has one fixed order. float16 and bfloat16 results
+        are those of float32, rounded once.
 
     Raises
     ------
@@ -373,7 +375,7 @@ def gumbel_softmax_vjp(
         Derivative of the loss in the sample.
     sample : array of the logits' dtype and shape, optional
         The soft sample that the forward call returned. Logits are then not looked at: a row of NaN in it, as of a marked
-        row, gives a row of NaN.
+        row, gives a row of NaN. In float16 and bfloat16 it was rounded; left out, the gradient is that of the unrounded one.
     invalid : {None, "raise", "mark"}
         As in `categorical`; the gradient of a marked row is NaN all over.
     out : array of the logits' dtype and shape, optional
@@ -382,7 +384,8 @@ def gumbel_softmax_vjp(
     Returns
     -------
     array of the logits' dtype and shape
-        Derivative of the loss in the logits; 0 where masked. Equal to the bit on any CPU.
+        Derivative of the loss in the logits; 0 where masked. Equal to the bit on any CPU. float16 and bfloat16 results are
+        those of float32, rounded once.
 
     Raises
     ------
@@ -421,16 +424,12 @@ def gumbel_softmax_vjp(
     gradient = check.output(out, "out", shape, (request.dtype,), request.family)
     if any(check.overlap(gradient, other) for other in inputs if other is not None):
         raise ValueError("out overlaps an input")
-    result = request.axis_last(gradient)
+    c, result = request.axis_last(c), request.axis_last(gradient)
     backend = request.family.backend
     if y is None:
-        marked = operation("softmax", backend)(request, False, result)
-        y = result
+        _refuse(request, "gumbel_softmax_vjp", operation("softmax_gradient", backend)(request, c, result))
     else:
-        y, marked = request.axis_last(y), None
-    operation("softmax_vjp", backend)(request, y, request.axis_last(c), result)
-    if marked is not None:
-        _refuse(request, "gumbel_softmax_vjp", marked)
+        operation("softmax_vjp", backend)(request, request.axis_last(y), c, result)
     return out if out is not None else _wrapped(request, gradient)
 
 
@@ -469,8 +468,9 @@ def gumbel_topk(
     -------
     TopK
         ``index``, shape of the logits with k in place of K (largest score first, ties to the lowest position, -1 where fewer
-        than k are allowed); ``score`` of the same shape, in the logits' dtype, -inf behind the allowed ones; ``threshold``,
-        one a row, the k+1-th score, -inf where there is none. All equal to the bit on every machine.
+        than k are allowed); ``score`` of the same shape, in the logits' dtype (float32 for float16 and bfloat16), -inf behind
+        the allowed ones; ``threshold``, one a row, the k+1-th score, -inf where there is none. All equal to the bit on every
+        machine.
 
     Raises
     ------
@@ -511,8 +511,8 @@ def gumbel_topk(
     places = [None] * 3 if out is None else list(out)
     shape, family, given = (*request.leading, *request.along_axis_shape(k)), request.family, _inputs(request)
     index = check.output(places[0], "out.index", shape, _index_dtypes(request), family, given, request.cols)
-    score = check.output(places[1], "out.score", shape, (request.dtype,), family, given)
-    threshold = check.output(places[2], "out.threshold", (*request.leading, *request.batch), (request.dtype,), family, given)
+    score = check.output(places[1], "out.score", shape, (request.real,), family, given)
+    threshold = check.output(places[2], "out.threshold", (*request.leading, *request.batch), (request.real,), family, given)
     if check.overlap(score, threshold) or check.overlap(index, score) or check.overlap(index, threshold):
         raise ValueError("the arrays of out overlap each other")
     run = operation("topk", family.backend)
@@ -738,7 +738,7 @@ def conditional_gumbel(
     shape = (*request.leading, *request.along_axis_shape(request.columns))
     overwritten = request.along_axis(given) if n is None else given
     others = [a for a in (*_inputs(request), chosen) if a is not given]
-    noise = check.output(out, "out", shape, (request.dtype,), request.family, (overwritten, *others))
+    noise = check.output(out, "out", shape, (request.real,), request.family, (overwritten, *others))
     run = operation("conditional", request.family.backend)
     found = run(request, chosen, number, bool(scores), request.axis_last(noise))
     if request.raises:

@@ -65,6 +65,11 @@ for dtype in (np.float32, np.float64):
         add(ng.gumbel(key, logits.shape, dtype=dtype, cols=options.get("cols"), step=options.get("step", 0)))
         if dtype == np.float32:
             add(ng.categorical(key, logits, **options))
+            half = logits.astype(np.float16)  # read by an instruction here, by bit tricks where that may be missing
+            add(ng.categorical(key, half.reshape(-1, 6)))
+            if os.environ.get("WHOLE"):
+                add(ng.categorical(key, half, **options))
+                add(ng.gumbel_softmax(key, half, step=options.get("step", 0)))
         if not os.environ.get("WHOLE"):
             continue
         add(ng.categorical(key, logits, **options))

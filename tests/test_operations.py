@@ -272,6 +272,7 @@ CASES = {
     ("topk", "cpu"): run_topk,
     ("softmax", "cpu"): run_softmax,
     ("plain_softmax", "cpu"): run_plain_softmax,
+    ("softmax_gradient", "cpu"): run_softmax_vjp,
     ("softmax_vjp", "cpu"): run_softmax_vjp,
     ("noise", "cpu"): run_noise,
     ("conditional", "cpu"): run_conditional,

@@ -69,6 +69,9 @@ LOOPS = {
     "maximum float32": (cells.largest_of, (F32,), "float32 maxima"),
     "maximum float64": (cells.largest_of, (F64,), "float64 maxima"),
     "bound float32": (bound.bound_piece, (F32, F32.copy(), HALVES, np.float32(1), 1024), "float32 maxima"),
+    "bound float16": (bound.bound_piece, (F32, HALVES, HALVES.copy(), np.float32(1), 1024), "float32 maxima"),
+    "bound bfloat16": (bound.bound_piece, (F32, HALVES.view(np.int16), HALVES, np.float32(1), 1024), "float32 maxima"),
+    "rounding to float16": (cells.store_tile, (HALVES, F32), "float32 sums"),
     "bound float64": (bound.bound_piece, (F64, F64.copy(), HALVES, np.float64(1), 1024), "float64 maxima"),
     "words of lanes": (lanes.fill_lane_words, (INTEGERS, ADDRESSES, 0, *ADDRESS[:2], LANES), "integer products"),
     "half-words of ids": (

@@ -10,7 +10,7 @@ from numpy import float32, int32, int64, uint32, uint64
 
 from ..elementary import INF_F64, MAX_F32, MAX_F64
 from ..field import DOMAIN_COARSE, STEP_BITS, counter_of_step, key_of_step
-from ..jit import by_precision, loop, row_kernel, scalar, sink, stack_array
+from ..jit import by_precision, loop, real_of, row_kernel, scalar, sink, stack_array
 from ..philox import LOW_HALF, philox4x32_wide
 from .bits import HALVES, TAILS, scratch_of
 from .bracket import gumbel_width, score_above
@@ -166,7 +166,7 @@ def start_lanes(reals, addresses, step, steps, rows, flags, temperature, tempera
 def load_lanes(reals, scratch, cells, mask, flags, start, n, begin, width, lanes):
     """Logits of up to eight columns, turned from rows to lanes, -inf where masked; lanes without a row hold anything.
 
-    OUT real[12, LANES] from LOGITS on, scratch int64[LANES], IN real[outer, inner, K], uint8[outer, inner, K].
+    OUT real[12, LANES] from LOGITS on, scratch int64[LANES], IN cell[outer, inner, K], uint8[outer, inner, K].
     """
     count = cells.shape[1]
     turn_rows(reals, LOGITS, LANES, cells, start, n, begin, width)
@@ -229,10 +229,10 @@ def store_lanes(index, narrow, chosen, flags, start, n, count):
         outer, inner, done = outer + 1, 0, done + m
 
 
-def short_row_types(real):
+def short_row_types(cell):
     """The types of kernels of short rows: what is shared, first and last row, two outputs, invalid rows."""
     return types.int64(
-        *row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int32, 2), sink(types.int64, 1)
+        *row_types(cell), types.int64, types.int64, sink(types.int64, 2), sink(types.int32, 2), sink(types.int64, 1)
     )
 
 
@@ -250,9 +250,10 @@ def argmax_short_rows(
     As in `argmax_rows`; the first column's id is 0.
     """
     count, columns = cells.shape[1], cells.shape[2]
-    reals, integers = stack_array(REALS, cells.dtype), stack_array(INTEGERS, uint32)
+    real = real_of(cells)
+    reals, integers = stack_array(REALS, real), stack_array(INTEGERS, uint32)
     addresses, chosen = stack_array(ADDRESSES, uint64), stack_array(LANES, int64)
-    noise = stack_array(WIDTH, cells.dtype)
+    noise = stack_array(WIDTH, real)
     coarse, fine, tails = stack_array(HALVES, uint64), stack_array(HALVES, uint64), stack_array(TAILS, uint64)
     scratch = scratch_of(coarse, fine, tails)
     bad, start = 0, first

@@ -7,7 +7,7 @@ the id is the same in all lanes, and successive columns share the call as far as
 from numpy import int64, uint16, uint32, uint64
 
 from ..field import key_of_step
-from ..jit import loop, reinterpret, row_kernel, stack_array
+from ..jit import loop, real_of, reinterpret, row_kernel, stack_array
 from .argmax import argmax_of_row
 from .bits import HALVES, half_of, philox4x32_pairs
 from .bound import PIECES
@@ -81,10 +81,11 @@ def argmax_short_rows_of_ids(
     As in `argmax_rows`.
     """
     count, columns = cells.shape[1], cells.shape[2]
-    reals, integers = stack_array(REALS, cells.dtype), stack_array(INTEGERS, uint32)
+    real = real_of(cells)
+    reals, integers = stack_array(REALS, real), stack_array(INTEGERS, uint32)
     addresses, chosen = stack_array(ADDRESSES, uint64), stack_array(LANES, int64)
     ids, halves = stack_array(IDS, int64), stack_array(LANES, uint32)
-    buffer, bound, tops = stack_array(TILE, cells.dtype), stack_array(TILE, cells.dtype), stack_array(PIECES, cells.dtype)
+    buffer, bound, tops = stack_array(TILE, real), stack_array(TILE, real), stack_array(PIECES, real)
     pairs = stack_array(HALVES, uint64)
     coarse = reinterpret(pairs, uint16)
     alike = (cols.strides[0] == 0) & (cols.strides[1] == 0)  # the ids of all rows
@@ -129,7 +130,7 @@ def argmax_short_rows_of_ids(
                     address = row_address(k0, k1, step, steps, rows, flags, outer, inner, start + r)
                     t = temperature_of(temperature, temperatures, flags, outer, inner)
                     _, chosen[r], _ = argmax_of_row(
-                        bound, tops, buffer, pairs, coarse, address, t, cols, cells, mask, flags, outer, inner, 0, columns
+                        cells, bound, tops, buffer, pairs, coarse, address, t, cols, mask, flags, outer, inner, 0, columns
                     )
                     if chosen[r] < 0:
                         bad += note_invalid(invalid, start + r)

@@ -14,7 +14,7 @@ from numpy import int32, int64, uint16, uint32, uint64
 
 from ..elementary import INF_F64
 from ..field import DOMAIN_COARSE, counter_of_step, key_of_step
-from ..jit import loop, reinterpret, row_kernel, sink, stack_array, view
+from ..jit import loop, real_of, reinterpret, row_kernel, sink, stack_array, view
 from ..philox import LOW_HALF
 from .argmax import argmax_of_row
 from .bits import HALVES
@@ -55,7 +55,7 @@ from .lanes import (
 )
 from .lanes_of_ids import IDS, fill_halves_of_ids
 from .noise import row_address
-from .turning import turn_block
+from .turning import turn_block, widen_lanes
 
 # Groups of the longest rows that stand side by side, 512 columns; and room to count rows by their groups.
 GROUPS = 64
@@ -163,7 +163,7 @@ def gather_lanes(lanes, at, scratch, values, starts, begin, n):
 
     OUT number[at + 8 * LANES]; scratch number[8 * LANES]; IN number[1, 1, N], int64[LANES].
     """
-    total, block = values.shape[2], 64 // values.itemsize
+    total, block = values.shape[2], 64 // lanes.itemsize
     packed = values.strides[2] == values.itemsize
     for r in range(n):
         place = starts[r] + begin
@@ -174,6 +174,7 @@ def gather_lanes(lanes, at, scratch, values, starts, begin, n):
                 scratch[r * GROUP + h] = values[0, 0, place + h]
     for r in range(0, n, block):
         turn_block(lanes, at + r, LANES, as_rows(scratch), 0, r, 0)
+    widen_lanes(values, lanes, at, LANES, n)
 
 
 @loop
@@ -204,8 +205,8 @@ def exclude_lanes(reals, allowed, mask, starts, lengths, flags, begin, width, n,
 
 
 @row_kernel(
-    lambda real: types.int64(
-        *row_types(real),
+    lambda cell: types.int64(
+        *row_types(cell),
         view(types.int64, 1),
         types.int64,
         types.int64,
@@ -261,12 +262,13 @@ def argmax_ragged(
         How many rows are invalid.
     """
     count = offsets.shape[0] - 1
-    reals, integers = stack_array(REALS, cells.dtype), stack_array(INTEGERS, uint32)
+    real = real_of(cells)
+    reals, integers = stack_array(REALS, real), stack_array(INTEGERS, uint32)
     addresses, decided, chosen = stack_array(ADDRESSES, uint64), stack_array(LANES, int64), stack_array(LANES, int64)
     order, starts, lengths = stack_array(LANES, int64), stack_array(LANES, int64), stack_array(LANES, int32)
     counts, scratch, allowed = stack_array(COUNTS, int64), stack_array(IDS, cells.dtype), stack_array(LANES, uint32)
     ids, id_scratch, halves = stack_array(IDS, int64), stack_array(IDS, int64), stack_array(LANES, uint32)
-    buffer, bound, tops = stack_array(TILE, cells.dtype), stack_array(TILE, cells.dtype), stack_array(PIECES, cells.dtype)
+    buffer, bound, tops = stack_array(TILE, real), stack_array(TILE, real), stack_array(PIECES, real)
     pairs = stack_array(HALVES, uint64)
     coarse = reinterpret(pairs, uint16)
     bad, start = 0, first
@@ -316,6 +318,7 @@ def argmax_ragged(
                 address = row_address(k0, k1, step, steps, rows, flags, 0, row, row)
                 t = temperature_of(temperature, temperatures, flags, 0, row)
                 _, chosen[r], _ = argmax_of_row(
+                    cells[:, :, low:high],
                     bound,
                     tops,
                     buffer,
@@ -324,7 +327,6 @@ def argmax_ragged(
                     address,
                     t,
                     cols[:, :, low:high] if flags & HAS_COLS else cols,
-                    cells[:, :, low:high],
                     mask[:, :, low:high] if flags & HAS_MASK else mask,
                     flags,
                     0,

@@ -8,7 +8,7 @@ from numba import types
 from numpy import int32, uint64
 
 from ..elementary import INF_F64, NAN_F64
-from ..jit import loop, row_kernel, sink, stack_array
+from ..jit import loop, real_of, row_kernel, sink, stack_array, working
 from .bits import HALVES, TAILS, scratch_of
 from .bound import PIECE, PIECES, below_range, exact_score, fill_bounds, next_at_least
 from .cells import NARROW, TILE, first_at_least, largest_of, note_invalid, row_types, temperature_of, tile_of
@@ -81,15 +81,15 @@ def seed_heap(heap_score, heap_index, x, bound, tops, inverse, address, cols, fl
 
 
 @row_kernel(
-    lambda real: types.void(
-        *row_types(real),
+    lambda cell: types.void(
+        *row_types(cell),
         types.int64,
         types.int64,
         sink(types.int64, 3),
         sink(types.int32, 3),
-        sink(real, 3),
-        sink(real, 2),
-        sink(real, 1),
+        sink(working(cell), 3),
+        sink(working(cell), 2),
+        sink(working(cell), 1),
         sink(types.int64, 1),
         sink(types.int64, 1),
     )
@@ -135,9 +135,9 @@ def topk_rows(
     heap_score, heap_index : scratch real[k + 1], int64[k + 1]
     """
     count, columns, k = cells.shape[1], cells.shape[2], score.shape[2]
-    real = cells.dtype.type
-    x_buffer = stack_array(TILE, cells.dtype)
-    s_buffer, tops = stack_array(TILE, cells.dtype), stack_array(PIECES, cells.dtype)
+    real = real_of(cells)
+    x_buffer = stack_array(TILE, real)
+    s_buffer, tops = stack_array(TILE, real), stack_array(PIECES, real)
     coarse, fine, tails = stack_array(HALVES, uint64), stack_array(HALVES, uint64), stack_array(TAILS, uint64)
     scratch = scratch_of(coarse, fine, tails)
     pairs, coarse = scratch[0], scratch[3]
