@@ -13,7 +13,7 @@ from . import distribution
 from .generator import Generator, default_rng
 from .ids import row_ids
 from .keys import Key, fold, key
-from .ops import TopK, categorical, gumbel, gumbel_softmax, gumbel_softmax_vjp, gumbel_topk
+from .ops import TopK, categorical, gumbel, gumbel_softmax, gumbel_softmax_vjp, gumbel_topk, inclusion_log_prob
 from .threads import get_num_threads, set_num_threads
 from .warming import warmup
 
@@ -32,6 +32,7 @@ __all__ = [
     "gumbel_softmax",
     "gumbel_softmax_vjp",
     "gumbel_topk",
+    "inclusion_log_prob",
     "key",
     "row_ids",
     "set_num_threads",

@@ -25,8 +25,8 @@ def warmup(operations: str | Iterable[str] | None = None, dtypes: Any = None) ->
     ----------
     operations : str or iterable of str, optional
         Names of functions: ``"categorical"`` (both methods), ``"gumbel"``, ``"gumbel_softmax"``, ``"gumbel_softmax_vjp"``,
-        ``"gumbel_topk"``, ``"row_ids"`` and ``"fold"``. All when left out. The methods of a `Generator` need what the functions
-        of the same name need, and `Generator.split` needs ``"fold"``.
+        ``"gumbel_topk"``, ``"inclusion_log_prob"``, ``"row_ids"`` and ``"fold"``. All when left out. The methods of a
+        `Generator` need what the functions of the same name need, and `Generator.split` needs ``"fold"``.
     dtypes : float32, float64, or an iterable of them, optional
         Precisions of the logits; both when left out. Names, types and dtypes will do.
 
@@ -73,6 +73,7 @@ def _table() -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
     """
     from .kernels.cpu.argmax import argmax_rows
     from .kernels.cpu.column_ids import survey_columns
+    from .kernels.cpu.inclusion import inclusion_rows
     from .kernels.cpu.inverse_cdf import inverse_cdf_rows
     from .kernels.cpu.lanes import argmax_short_rows
     from .kernels.cpu.noise import noise_rows
@@ -88,6 +89,7 @@ def _table() -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
         "gumbel_softmax": ((softmax_rows,), besides),
         "gumbel_softmax_vjp": ((softmax_rows, softmax_vjp_rows), besides),
         "gumbel_topk": ((topk_rows,), besides),
+        "inclusion_log_prob": ((inclusion_rows,), (wait_until,)),
         "row_ids": ((), (fold_integers, fold_bytes)),
         "fold": ((), (fold_key,)),
     }

@@ -91,3 +91,10 @@ def uniform_bits(words, step, row):
     words, c3, r0, r1 = _address(words, step, np.asarray(row))
     w0, w1, _, _ = philox4x32(COUNTER_UNIFORM, r0, r1, c3, *words)
     return int(w1) << 32 | int(w0)
+
+
+def log_inclusion(d):
+    """log(1 - exp(-exp(d))) in float64, by whichever way is accurate there."""
+    with np.errstate(all="ignore"):
+        y = np.exp(d)
+        return np.where(y < 1e-8, d - y / 2, np.where(y < 0.5, np.log(-np.expm1(-y)), np.log1p(-np.exp(-y))))

@@ -68,7 +68,7 @@ def test_docstrings():
 @pytest.mark.parametrize(
     "name",
     [
-        *("categorical", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk"),
+        *("categorical", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk", "inclusion_log_prob"),
         *("key", "fold", "row_ids", "default_rng", "warmup"),
     ],
 )

@@ -20,6 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..arguments import Request
 from ..kernels.cpu.argmax import argmax_rows
 from ..kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, HAS_STEPS, HAS_TEMPERATURES, IS_PROBS, NARROW, TILE, WANT_SCORE
+from ..kernels.cpu.inclusion import inclusion_rows
 from ..kernels.cpu.inverse_cdf import inverse_cdf_rows
 from ..kernels.cpu.lanes import argmax_short_rows
 from ..kernels.cpu.noise import noise_rows
@@ -46,6 +47,7 @@ COST = {
     softmax_rows: 1.5,
     softmax_vjp_rows: 0.5,
     topk_rows: 0.6,
+    inclusion_rows: 15.0,
     noise_rows: 1.0,
 }
 
@@ -120,13 +122,33 @@ def plain_softmax(key: int, cells: np.ndarray, step: int, tau: float, hard: bool
     return None if bad else sample
 
 
-def _plain_rows(kernel: Any, key: int, cells: np.ndarray, step: int, t: float, behind: tuple[Any, ...]) -> int:
+def plain_topk(key: int, cells: np.ndarray, k: int, step: int, temperature: float) -> tuple[np.ndarray, ...] | None:
+    """`topk` of logits with one to three axes, all else left out: index, score and threshold; None where a row is invalid."""
+    batch, dtype = cells.shape[:-1], cells.dtype
+    top = np.empty((*batch, k), INT64), np.empty((*batch, k), dtype), np.empty(batch, dtype)
+    front = (None,) * (3 - cells.ndim)
+    index, score, threshold = (part[front] for part in top)
+    block = cells[front]
+    behind = index, _NO_INDEX[INT32][1], score, threshold
+    bad = _plain_rows(topk_rows, key, block, step, temperature, behind, lambda: _pool(k, block.shape[2], dtype))
+    return None if bad else top
+
+
+def _plain_rows(
+    kernel: Any,
+    key: int,
+    cells: np.ndarray,
+    step: int,
+    t: float,
+    behind: tuple[Any, ...],
+    scratch: Callable[[], tuple[np.ndarray, ...]] = tuple,
+) -> int:
     """A plain call, on several threads where that pays; how many rows are invalid."""
     compiled = kernel[cells.dtype]
     address = key & 0xFFFFFFFF, key >> 32, step, _NO_STEPS, _NO_ROWS, _NO_COLS
 
     def call(first: int, last: int, invalid: np.ndarray) -> None:
-        compiled(*address, cells, _NO_MASK, 0, t, _NO_TEMPERATURES, first, last, *behind, invalid)
+        compiled(*address, cells, _NO_MASK, 0, t, _NO_TEMPERATURES, first, last, *behind, *scratch(), invalid)
 
     return int(_over_rows(call, cells.shape[0] * cells.shape[1], COST[kernel] * cells.nbytes / 4)[0])
 
@@ -143,12 +165,15 @@ def softmax(request: Request, hard: bool, sample: np.ndarray) -> np.ndarray:
 
 def topk(request: Request, index: np.ndarray, score: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     """Top-k. OUT int64 or int32 and real, leading + batch + (k,); OUT real, leading + batch. Returns invalid rows."""
-    places = score.shape[-1] + 1
+    columns, k = request.columns, score.shape[-1]
+    outputs = _Values(index, 1), _Values(score, 1), _Values(threshold, 0)
+    return _sample(request, topk_rows, outputs, scratch=lambda: _pool(k, columns, request.dtype))
 
-    def heap() -> tuple[np.ndarray, ...]:
-        return np.empty(places, request.dtype), np.empty(places, np.int64)
 
-    return _sample(request, topk_rows, (_Values(index, 1), _Values(score, 1), _Values(threshold, 0)), scratch=heap)
+def _pool(k: int, columns: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Scratch of `topk_rows`, for one thread."""
+    room = min(3 * (k + 1) + 2 * TILE, 2 * columns)
+    return np.empty(room, dtype), np.empty(room, np.int64)
 
 
 def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
@@ -181,14 +206,41 @@ def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gra
         _over_rows(call, math.prod(shape), COST[softmax_vjp_rows] * result.nbytes / 4)
 
 
+def inclusion(
+    cells: np.ndarray,
+    temperature: float,
+    temperatures: np.ndarray | None,
+    index: np.ndarray,
+    threshold: np.ndarray,
+    result: np.ndarray,
+) -> None:
+    """Log-probabilities of inclusion.
+
+    IN real, batch + (columns,); a temperature, or IN float64, batch; IN int64, leading + batch + (k,); IN real, leading +
+    batch; OUT real, leading + batch + (k,).
+    """
+    kernel, batch = inclusion_rows[cells.dtype], index.shape[:-1]
+    operands = (cells, temperatures, index, threshold, result)
+    for _offset, shape, (x, ts, chosen, kappa, values) in _as_pairs(batch, operands, (1, 0, 1, 0, 1)):
+        ts, flags = (_NO_TEMPERATURES, 0) if ts is None else (ts, HAS_TEMPERATURES)
+        common = (x, flags, temperature, ts, chosen, kappa)
+
+        def call(first: int, last: int, _: np.ndarray, common: Any = common, values: Any = values) -> None:
+            kernel(*common, first, last, values)
+
+        _over_rows(call, math.prod(shape), COST[inclusion_rows] * values.size)
+
+
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "categorical": categorical,
     "plain_categorical": plain_categorical,
     "plain_softmax": plain_softmax,
+    "plain_topk": plain_topk,
     "inverse_cdf": inverse_cdf,
     "softmax": softmax,
     "softmax_vjp": softmax_vjp,
     "topk": topk,
+    "inclusion": inclusion,
     "noise": noise,
 }
 
