@@ -334,9 +334,9 @@ def _facts() -> dict[str, Any]:
 def warmup(dtypes: tuple[str, ...], operations: tuple[str, ...]) -> None:
     """Compile kernels into the cache folder, so that no later process waits for a compiler.
 
-    OPERATION is a function of the package: categorical, gumbel, gumbel_softmax, gumbel_softmax_vjp, gumbel_topk, row_ids or
-    fold; all of them if none is named. What is in the folder already is only loaded. The code is for this processor: another
-    kind compiles anew.
+    OPERATION is a function of the package: categorical, gumbel, gumbel_softmax, gumbel_softmax_vjp, gumbel_topk,
+    inclusion_log_prob, row_ids or fold; all of them if none is named. What is in the folder already is only loaded. The code is
+    for this processor: another kind compiles anew.
     """
     from .kernels.jit import cache_folder
 

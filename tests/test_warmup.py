@@ -43,7 +43,8 @@ for rows, columns in ((3, 5), (3, 1000), (1, 1_000_000), (400_000, 3)):
         ng.categorical(key, x, **given)
         ng.categorical(key, probs=x + 1, method="inverse_cdf", **given)
         ng.gumbel_softmax(key, x, tau=0.5, **given)
-        ng.gumbel_topk(key, x, 2, **given)
+        top = ng.gumbel_topk(key, x, 2, **given)
+        ng.inclusion_log_prob(x, top)
         if "n" not in given:
             ng.gumbel_softmax_vjp(key, x, x, **given)
         if "mask" not in given:

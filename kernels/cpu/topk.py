@@ -15,7 +15,7 @@ from .bound import PIECE, PIECES, fill_bounds
 from .cells import HAS_COLS, NARROW, TILE, largest_of, note_invalid, row_types, temperature_of, tile_of
 from .noise import bits_of_ids, exponential_of_tail, exponentials_of_bits, gumbel_of_exponential, row_address
 from .scores import fill_scores, score
-from .selection import collect, cut, keep, lowest, sort
+from .selection import collect, cut, insert_all, keep, lowest, sort
 
 # Candidates are evaluated in whole vectors, and wait until they fill one: less than that takes as long.
 VECTOR = 16
@@ -24,6 +24,9 @@ WAITING = TILE + VECTOR
 # Rows of up to this many categories are evaluated in full, and so are tiles of which more than one in six is likely to be
 # wanted: a score is 1.1 ns in its turn, 5 ns apart, and a bound 0.36.
 FULL, SHARE = 256, 6
+
+# Up to this many categories, the best are found by insertion.
+FEW = 16
 
 # How far below its bound a score is taken to be at a first guess; where that is wrong, the first tile is looked at twice.
 BELOW = 0.125
@@ -174,12 +177,13 @@ def topk_rows(
                 for j in range(n, whole):
                     s[j] = real(-INF_F64)
                 largest, nan = largest_of(s)
-                for piece in range(PIECES):
-                    tops[piece] = largest
             else:
                 largest, nan = fill_bounds(s, tops, x, pairs, halves, address, inverse, cols, flags, outer, inner, start)
             unordered |= nan
             if unordered:
+                continue
+            if columns <= FEW:
+                size = insert_all(pool, pool_index, places, s, n, start)
                 continue
             seeding = size + waiting == 0 and places < n
             guess = limit
@@ -194,6 +198,9 @@ def topk_rows(
                 for j in range(n):
                     s[j] = real(INF_F64) if x[j] > real(-INF_F64) else real(-INF_F64)
                 largest = real(INF_F64)
+                for piece in range(PIECES):
+                    tops[piece] = largest
+            if full:
                 for piece in range(PIECES):
                     tops[piece] = largest
             last_tile = start + n == columns
