@@ -104,6 +104,20 @@ def test_top_k_of_long_rows(k, dtype):
             np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [1, 3, 7, 40])
+def test_top_k_where_scores_are_far_below_their_bounds(k, dtype):
+    """Little more than k categories in reach: the last of them have little noise, whose bound is 0.3 and more above it."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(300, 700)).astype(dtype)
+    for row in range(300):
+        x[row, rng.choice(700, k + 2 + row % (k + 3), replace=False)] += 40 + rng.uniform(0, 2, k + 2 + row % (k + 3)).astype(
+            dtype
+        )
+    for got, expected in zip(ng.gumbel_topk(KEY, x, k), dense.topk(KEY, x, k), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
 def test_the_tail_is_read_side_by_side():
     """A row with a b32 below 256, where 32 bits more give G: searched for, once in two steps of a million rows of eight."""
     rows, columns = 1_000_000, 8
