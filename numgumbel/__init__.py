@@ -28,6 +28,7 @@ from .ops import (
     gumbel_softmax,
     gumbel_softmax_vjp,
     gumbel_topk,
+    inclusion_log_prob,
 )
 from .threads import get_num_threads, set_num_threads
 from .warming import warmup
@@ -53,6 +54,7 @@ __all__ = [
     "gumbel_softmax",
     "gumbel_softmax_vjp",
     "gumbel_topk",
+    "inclusion_log_prob",
     "key",
     "log_prob_entropy",
     "log_prob_entropy_vjp",

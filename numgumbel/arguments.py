@@ -52,7 +52,7 @@ class Request:
     @property
     def real(self) -> np.dtype:
         """The working precision, in which noise, scores and sums are: float32 for float16 and bfloat16."""
-        return self.dtype if self.dtype.itemsize > 2 else REALS[0]
+        return working(self.dtype)
 
     @property
     def leading(self) -> tuple[int, ...]:
@@ -218,6 +218,11 @@ def _check_ids(array: np.ndarray) -> None:
 def _refuse_ids(smallest: int, largest: int) -> None:
     if smallest < 0 or largest >= COLUMN_END:
         raise ValueError(f"column ids must be from 0 to 2^35 - 17, got values from {smallest} to {largest}")
+
+
+def working(dtype: np.dtype) -> np.dtype:
+    """The working precision of logits of a dtype."""
+    return dtype if dtype.itemsize > 2 else REALS[0]
 
 
 @functools.cache

@@ -82,6 +82,7 @@ def _table() -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
     from .kernels.cpu.conditional import conditional_rows
     from .kernels.cpu.draw import draw_rows
     from .kernels.cpu.draw_short import draw_short_rows
+    from .kernels.cpu.inclusion import inclusion_rows
     from .kernels.cpu.inverse_cdf import inverse_cdf_rows
     from .kernels.cpu.inverse_cdf_draws import inverse_cdf_draws
     from .kernels.cpu.lanes import argmax_short_rows
@@ -112,6 +113,7 @@ def _table() -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
         "gumbel_softmax": ((softmax_rows,), besides),
         "gumbel_softmax_vjp": ((softmax_rows, softmax_vjp_rows), besides),
         "gumbel_topk": ((topk_rows,), besides),
+        "inclusion_log_prob": ((inclusion_rows,), (wait_until,)),
         "row_ids": ((), (fold_integers, fold_bytes)),
         "fold": ((), (fold_key,)),
     }

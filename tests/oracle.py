@@ -104,3 +104,10 @@ def uniforms(words, step, n, row):
         found.append(w1.astype(np.uint64) << THIRTY_TWO | w0)
         first = last
     return np.concatenate(found)
+
+
+def log_inclusion(d):
+    """log(1 - exp(-exp(d))) in float64, by whichever way is accurate there."""
+    with np.errstate(all="ignore"):
+        y = np.exp(d)
+        return np.where(y < 1e-8, d - y / 2, np.where(y < 0.5, np.log(-np.expm1(-y)), np.log1p(-np.exp(-y))))

@@ -134,23 +134,42 @@ def test_peaked_rows_skip_and_do_not_miss(monkeypatch, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("k", [1, 7, 16, 17, 1500])
+@pytest.mark.parametrize("k", [1, 7, 17, 100, 341, 342, 1500])
 def test_top_k_of_long_rows(k, dtype):
-    """Flat, peaked, sorted, constant, clamped and masked rows, whose heap fills early, late or never."""
+    """Flat, peaked, sorted, constant, clamped and masked rows, whose places fill early, late or never."""
     columns = 5000
     limit = np.finfo(dtype).max
     rng = np.random.default_rng(5)
-    x = rng.normal(size=(8, columns)).astype(dtype)
+    x = rng.normal(size=(12, columns)).astype(dtype)
     x[1, rng.integers(columns, size=9)] += 40
     x[2], x[3] = np.sort(x[2]), np.sort(x[3])[::-1]
     x[4] = 1.25
     x[5] = rng.choice([limit, -limit, -np.inf, limit / 2], columns)
     x[6, 20:4500] = -np.inf
     x[7] = np.where(np.arange(columns) < 3000, -limit, rng.normal(size=columns))
+    x[8] = np.where(np.arange(columns) % 300 == 0, x[8], -np.inf)  # few in every tile, and worse ones later
+    x[8] -= np.arange(columns) // 1000
+    x[9] = 1e30 * np.where(rng.random(columns) < 0.01, 1, -1)  # ties above and below
+    x[10, rng.integers(columns, size=40)] = np.inf
+    x[11] = 30 * rng.normal(size=columns)
     for temperature in (1.0, 0.01, 0.0):
         wanted = dense.topk(KEY, dense.cells(x, mask=None), k, temperature=temperature)
         for got, expected in zip(ng.gumbel_topk(KEY, x, k, temperature=temperature), wanted, strict=True):
             np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [1, 3, 7, 40])
+def test_top_k_where_scores_are_far_below_their_bounds(k, dtype):
+    """Little more than k categories in reach: the last of them have little noise, whose bound is 0.3 and more above it."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(300, 700)).astype(dtype)
+    for row in range(300):
+        x[row, rng.choice(700, k + 2 + row % (k + 3), replace=False)] += 40 + rng.uniform(0, 2, k + 2 + row % (k + 3)).astype(
+            dtype
+        )
+    for got, expected in zip(ng.gumbel_topk(KEY, x, k), dense.topk(KEY, x, k), strict=True):
+        np.testing.assert_array_equal(got, expected)
 
 
 def test_the_tail_is_read_side_by_side():

@@ -43,10 +43,17 @@ for rows, columns in ((3, 5), (3, 1000), (1, 1_000_000), (400_000, 3)):
         ng.categorical(key, x, **given)
         ng.categorical(key, probs=x + 1, method="inverse_cdf", **given)
         ng.gumbel_softmax(key, x, tau=0.5, **given)
-        ng.gumbel_topk(key, x, 2, **given)
         ng.conditional_gumbel(key, x, np.zeros(rows, int), **given)
+        drawn = ng.draw(key, x, want=("score", "log_prob", "logsumexp", "entropy"), **given)
+        ng.merge([drawn, drawn])
+        ng.sample_actions(key, x, **given)
+        top = ng.gumbel_topk(key, x, 2, **given)
+        ng.inclusion_log_prob(x, top)
         if "n" not in given:
             ng.gumbel_softmax_vjp(key, x, x, **given)
+            masked = {"mask": given["mask"]} if "mask" in given else {}
+            ng.log_prob_entropy(x, np.zeros(rows, int), **masked)
+            ng.log_prob_entropy_vjp(x, np.zeros(rows, int), **masked)
         if "mask" not in given:
             ng.gumbel(key, x.shape, dtype=x.dtype, **given)
 ng.categorical_ragged(key, x.reshape(-1), np.arange(400_001) * 3)

@@ -38,6 +38,7 @@ from ..kernels.cpu.cells import (
 from ..kernels.cpu.conditional import conditional_rows
 from ..kernels.cpu.draw import draw_rows
 from ..kernels.cpu.draw_short import draw_short_rows
+from ..kernels.cpu.inclusion import inclusion_rows
 from ..kernels.cpu.inverse_cdf import inverse_cdf_rows
 from ..kernels.cpu.inverse_cdf_draws import UNKNOWN, inverse_cdf_draws
 from ..kernels.cpu.lanes import argmax_short_rows
@@ -80,6 +81,7 @@ COST = {
     softmax_rows: 1.5,
     softmax_vjp_rows: 0.5,
     topk_rows: 0.6,
+    inclusion_rows: 15.0,
     noise_rows: 1.0,
 }
 
@@ -180,6 +182,18 @@ def plain_softmax(key: int, cells: np.ndarray, step: int, tau: float, hard: bool
     spare, unread = _spare_row(cells.dtype, cells.shape[-1]), cells[front]
     bad = _plain_rows(softmax_rows, key, cells[front], step, tau, (HARD if hard else SOFT, unread, sample[front]), spare)
     return None if bad else sample
+
+
+def plain_topk(key: int, cells: np.ndarray, k: int, step: int, temperature: float) -> tuple[np.ndarray, ...] | None:
+    """`topk` of logits with one to three axes, all else left out: index, score and threshold; None where a row is invalid."""
+    batch, real = cells.shape[:-1], cells.dtype if cells.dtype.itemsize > 2 else FLOAT32
+    top = np.empty((*batch, k), INT64), np.empty((*batch, k), real), np.empty(batch, real)
+    front = (None,) * (3 - cells.ndim)
+    index, score, threshold = (part[front] for part in top)
+    block = cells[front]
+    behind = index, _NO_INDEX[INT32][1], score, threshold
+    bad = _plain_rows(topk_rows, key, block, step, temperature, behind, lambda: _pool(k, block.shape[2], real))
+    return None if bad else top
 
 
 def _plain_rows(
@@ -429,12 +443,15 @@ def softmax_gradient(request: Request, cotangent: np.ndarray, gradient: np.ndarr
 
 def topk(request: Request, index: np.ndarray, score: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     """Top-k. OUT int64 or int32 and real, leading + batch + (k,); OUT real, leading + batch. Returns invalid rows."""
-    places = score.shape[-1] + 1
+    columns, k = request.columns, score.shape[-1]
+    outputs = _Values(index, 1), _Values(score, 1), _Values(threshold, 0)
+    return _sample(request, topk_rows, outputs, scratch=lambda: _pool(k, columns, request.real))
 
-    def heap() -> tuple[np.ndarray, ...]:
-        return np.empty(places, request.real), np.empty(places, np.int64)
 
-    return _sample(request, topk_rows, (_Values(index, 1), _Values(score, 1), _Values(threshold, 0)), scratch=heap)
+def _pool(k: int, columns: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Scratch of `topk_rows`, for one thread."""
+    room = min(3 * (k + 1) + 2 * TILE, 2 * columns)
+    return np.empty(room, dtype), np.empty(room, np.int64)
 
 
 def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
@@ -507,6 +524,31 @@ def conditional(request: Request, chosen: np.ndarray, sample: int, scores: bool,
     return invalid
 
 
+def inclusion(
+    cells: np.ndarray,
+    temperature: float,
+    temperatures: np.ndarray | None,
+    index: np.ndarray,
+    threshold: np.ndarray,
+    result: np.ndarray,
+) -> None:
+    """Log-probabilities of inclusion.
+
+    IN real, batch + (columns,); a temperature, or IN float64, batch; IN int64, leading + batch + (k,); IN real, leading +
+    batch; OUT real, leading + batch + (k,).
+    """
+    kernel, batch = inclusion_rows[cells.dtype], index.shape[:-1]
+    operands = (cells, temperatures, index, threshold, result)
+    for _offset, shape, (x, ts, chosen, kappa, values) in _as_pairs(batch, operands, (1, 0, 1, 0, 1)):
+        ts, flags = (_NO_TEMPERATURES, 0) if ts is None else (ts, HAS_TEMPERATURES)
+        common = (x, flags, temperature, ts, chosen, kappa)
+
+        def call(first: int, last: int, _: np.ndarray, common: Any = common, values: Any = values) -> None:
+            kernel(*common, first, last, values)
+
+        _over_rows(call, math.prod(shape), COST[inclusion_rows] * values.size)
+
+
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "categorical": categorical,
     "draw": draw,
@@ -516,12 +558,14 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "chosen_columns": chosen_columns,
     "plain_categorical": plain_categorical,
     "plain_softmax": plain_softmax,
+    "plain_topk": plain_topk,
     "inverse_cdf": inverse_cdf,
     "ragged": ragged,
     "softmax": softmax,
     "softmax_gradient": softmax_gradient,
     "softmax_vjp": softmax_vjp,
     "topk": topk,
+    "inclusion": inclusion,
     "noise": noise,
     "conditional": conditional,
 }
