@@ -259,10 +259,11 @@ def times(name, rounds=30, calls=50):
     mask = info.get("action_mask")
     shape = (ENVIRONMENTS, int(environment.single_action_space.n))
     logits, generator = np.random.default_rng(SEED).normal(size=shape).astype(np.float32), np.random.default_rng(SEED)
-    drawn = ng.sample_actions(DRIVING, logits, mask=mask).action
+    ids, drawn = np.arange(ENVIRONMENTS), ng.sample_actions(DRIVING, logits, mask=mask).action
     ways = {
         "env.step": lambda: environment.step(drawn),
         "numgumbel": lambda: ng.sample_actions(DRIVING, logits, mask=mask, step=7),
+        "numgumbel, rows=ids": lambda: ng.sample_actions(DRIVING, logits, mask=mask, step=7, rows=ids),
         "NumPy by hand": lambda: numpy_actions(generator, logits, mask),
     }
     if (found := torch_actions()) is not None:
