@@ -97,7 +97,7 @@ def sample_actions(
     >>> import numpy as np
     >>> import numgumbel as ng
     >>> logits = np.zeros((2, 5), np.float32)
-    >>> actions = ng.sample_actions(ng.key(42), logits, nvec=(2, 3), mask=[1, 1, 1, 0, 0] * np.ones((2, 1), np.int8))
+    >>> actions = ng.sample_actions(ng.key(42), logits, nvec=(2, 3), mask=[True, True, True, False, False])
     >>> actions.action.shape, bool((actions.action[:, 1] == 0).all())
     ((2, 2), True)
     >>> bool(np.allclose(actions.log_prob, -np.log(2)) and np.allclose(actions.entropy, np.log(2)))
