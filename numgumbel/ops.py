@@ -12,7 +12,7 @@ from .arguments import Request
 from .dispatch import family_of, host_view, operation
 from .kernels.field import COLUMN_END
 from .keys import check_key
-from .plain import are_plain, plain_rows
+from .plain import are_plain, plain_mask, plain_rows
 
 __all__ = [
     "TopK",
@@ -126,13 +126,14 @@ def categorical(
     """
     # The short way; whatever is out of the ordinary is left to the general one.
     if (
-        probs is cols is mask is n is out is invalid is None
+        probs is cols is n is out is invalid is None
         and axis == -1
         and method == "gumbel"
         and are_plain(key, logits, step, temperature)
         and (ids := plain_rows(rows, logits)) is not False
+        and (allowed := plain_mask(mask, logits)) is not False
     ):
-        index = operation("plain_categorical", "cpu")(key._value, logits, step, temperature, ids)
+        index = operation("plain_categorical", "cpu")(key._value, logits, step, temperature, ids, allowed)
         if index is not None:
             return index
     if method not in ("gumbel", "inverse_cdf"):

@@ -5,7 +5,9 @@ half-word alone (see `bracket`): where the best row's bracket ends above every o
 in some hundreds to be computed in full. Every step of it is the same for all rows: no branch, one lane a row.
 """
 
+from llvmlite import ir
 from numba import types
+from numba.extending import intrinsic
 from numpy import float32, int32, int64, uint32, uint64
 
 from ..elementary import INF_F64, MAX_F32, MAX_F64
@@ -162,6 +164,51 @@ def start_lanes(reals, addresses, step, steps, rows, flags, temperature, tempera
                 outer, inner = outer + 1, 0
 
 
+@intrinsic
+def eight_bytes(typingctx, mask, outer, inner, begin):
+    """mask[outer, inner, begin : begin + 8] as one number, the first byte low; the caller knows that memory to be there.
+
+    IN uint8[outer, inner, K] with packed columns. (A processor of the other byte order would need them turned.)
+    """
+
+    def codegen(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        word = ir.IntType(64)
+        offset = word(0)
+        for axis, place in enumerate(arguments[1:]):
+            offset = builder.add(offset, builder.mul(place, builder.extract_value(array.strides, axis)))
+        pointer = builder.bitcast(builder.gep(array.data, [offset]), word.as_pointer())
+        return builder.load(pointer, align=1)
+
+    return types.int64(mask, types.int64, types.int64, types.int64), codegen
+
+
+@loop
+def fill_mask_words(words, mask, start, n, begin, width, count):
+    """The mask of eight columns of each row in one number, so that it is applied lane by lane. OUT int64[>= n].
+
+    Columns from `width` on may be anything. IN uint8[outer, inner, K], of `count` rows an outer one.
+    """
+    step = mask.strides[1]
+    packed = (mask.strides[2] == 1) & ((step > 0) | ((step == 0) & (width == GROUP)))
+    outer = start // count
+    inner = start - outer * count
+    done = 0
+    while done < n:
+        m = min(n - done, count - inner)
+        safe = 0
+        if packed:  # what is read beyond a row's end must end before the last row does
+            safe = m if width == GROUP else max(m - (GROUP - width + step - 1) // step, 0)
+        for r in range(safe):
+            words[done + r] = eight_bytes(mask, outer, inner + r, begin)
+        for r in range(safe, m):
+            bits = int64(0)
+            for h in range(width):
+                bits |= int64(mask[outer, inner + r, begin + h]) << int64(8 * h)
+            words[done + r] = bits
+        outer, inner, done = outer + 1, 0, done + m
+
+
 @loop
 def load_lanes(reals, scratch, cells, mask, flags, start, n, begin, width, lanes):
     """Logits of up to eight columns, turned from rows to lanes, -inf where masked; lanes without a row hold anything.
@@ -178,16 +225,7 @@ def load_lanes(reals, scratch, cells, mask, flags, start, n, begin, width, lanes
         for i in range(width * LANES):
             weights[i] = log(weights[i])
     if flags & HAS_MASK:
-        outer = start // count
-        inner = start - outer * count
-        for r in range(n):  # the mask of a row's eight columns in one number, so that it is applied lane by lane
-            bits = int64(0)
-            for h in range(width):
-                bits |= int64(mask[outer, inner, begin + h]) << int64(8 * h)
-            scratch[r] = bits
-            inner += 1
-            if inner == count:
-                outer, inner = outer + 1, 0
+        fill_mask_words(scratch, mask, start, n, begin, width, count)
         for h in range(width):
             x = reals[LOGITS + h * LANES :]
             for r in range(lanes):

@@ -54,9 +54,14 @@ PLAIN_DRAW_BYTES = 1 << 18
 
 
 def plain_categorical(
-    key: int, cells: np.ndarray, step: int, temperature: float, ids: np.ndarray | None = None
+    key: int,
+    cells: np.ndarray,
+    step: int,
+    temperature: float,
+    ids: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
 ) -> np.ndarray | None:
-    """`categorical`; None for invalid rows, or columns to be shared. `ids` IN int64, one a row."""
+    """`categorical`; None for invalid rows, or columns to be shared. `ids` IN int64, one a row; mask of the logits' shape."""
     axes, dtype, size = cells.ndim, cells.dtype, cells.nbytes
     real = dtype
     if dtype.itemsize == 2:
@@ -71,20 +76,23 @@ def plain_categorical(
     k0, k1, rows, columns, t = key & 0xFFFFFFFF, key >> 32, index.size, block.shape[2], temperature
     short = columns <= SHORT[real]
     named, flags = (NO_ROWS, 0) if ids is None else (ids[(None,) * (3 - axes)], HAS_ROWS)
+    allowed, flags = (NO_MASK, flags) if mask is None else (mask.view(np.uint8)[(None,) * (3 - axes)], flags | HAS_MASK)
     if size > PLAIN_BYTES:
         if rows < 2 * get_num_threads():
             return None
         behind = (target, NO_NARROW) if short else (0, columns, target, NO_NARROW, NO_REALS[real][0])
-        bad = _plain_rows(argmax_short_rows if short else argmax_rows, key, block, step, t, behind, named=named, flags=flags)
+        bad = _plain_rows(
+            argmax_short_rows if short else argmax_rows, key, block, step, t, behind, tuple, named, allowed, flags
+        )
     # Spelt out, since tuples joined for a common part cost 0.2 us.
     elif short:
         bad = argmax_short_rows[dtype](
-            k0, k1, step, NO_STEPS, named, NO_COLS, block, NO_MASK, flags, t, NO_TEMPERATURES, 0, rows,
+            k0, k1, step, NO_STEPS, named, NO_COLS, block, allowed, flags, t, NO_TEMPERATURES, 0, rows,
             target, NO_NARROW, UNREAD,
         )  # fmt: skip
     else:
         bad = argmax_rows[dtype](
-            k0, k1, step, NO_STEPS, named, NO_COLS, block, NO_MASK, flags, t, NO_TEMPERATURES, 0, rows,
+            k0, k1, step, NO_STEPS, named, NO_COLS, block, allowed, flags, t, NO_TEMPERATURES, 0, rows,
             0, columns, target, NO_NARROW, NO_REALS[real][0], UNREAD,
         )  # fmt: skip
     return None if bad else index
@@ -178,6 +186,7 @@ def _plain_rows(
     behind: tuple[Any, ...],
     scratch: Callable[[], tuple[np.ndarray, ...]] = tuple,
     named: np.ndarray = NO_ROWS,
+    allowed: np.ndarray = NO_MASK,
     flags: int = 0,
 ) -> int:
     """A plain call, on several threads where that pays; how many rows are invalid."""
@@ -185,7 +194,7 @@ def _plain_rows(
     address = key & 0xFFFFFFFF, key >> 32, step, NO_STEPS, named, NO_COLS
 
     def call(first: int, last: int, invalid: np.ndarray) -> None:
-        compiled(*address, cells, NO_MASK, flags, t, NO_TEMPERATURES, first, last, *behind, *scratch(), invalid)
+        compiled(*address, cells, allowed, flags, t, NO_TEMPERATURES, first, last, *behind, *scratch(), invalid)
 
     size = max(cells.itemsize, 4) * cells.size
     return int(over_rows(call, cells.shape[0] * cells.shape[1], COST[kernel] * size / 4)[0])
