@@ -101,3 +101,76 @@ def test_above_the_score_for_every_logit_and_temperature(real):
     inverses[6 : count // 4] = 1
     inverses[:6] = 2.0**64
     assert below(logits, inverses, words) == 0
+
+
+def most_above(slack_of):
+    """Largest of what a bound may exceed G by, less what `slack_of` allows, over all half-words at the lowest G of each.
+
+    G falls with the bits below, so the lowest is at all ones. `slack_of` is also asked a little beside the bound, as rounding
+    of large logits moves it.
+    """
+
+    @njit(error_model="numpy")
+    def most(beside):
+        worst = -np.inf
+        for coarse in range(1, 1 << 16):
+            word = np.uint32((coarse << 16) | 0xFFFF)
+            g = np.float64(field.gumbel_of_exponential_f32(field.exponential_f32(word)))
+            limit = np.float64(bound.gumbel_bound_f32(np.uint16(coarse)))
+            worst = max(worst, limit - g - slack_of(limit + beside))
+            whole = (np.uint64(word) << np.uint64(32)) | np.uint64(0xFFFFFFFF)
+            g = field.gumbel_of_exponential_f64(field.exponential_f64(whole))
+            limit = bound.gumbel_bound_f64(np.uint16(coarse))
+            worst = max(worst, limit - g - slack_of(limit + beside))
+        return worst
+
+    return max(most(beside) for beside in (-(2.0**-5), 0.0, 2.0**-5))
+
+
+def test_lower_bounds_of_scores():
+    worst = most_above(bound.slack_of)
+    print(f"least slack of the lower bound: {-worst:.3g}")
+    assert worst < 0
+
+
+def test_a_lower_bound_that_is_too_high_is_noticed():
+    @scalar
+    def less(limit):
+        return bound.slack_of(limit) - 0.06
+
+    assert most_above(less) > 0
+
+
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+def test_lower_bounds_of_scores_of_any_logit(real):
+    rng = np.random.default_rng(8)
+    count = 1_000_000
+    gumbel, score, score_bound, exponential, width = (
+        (field.gumbel_of_exponential_f32, field.score_f32, bound.score_bound_f32, field.exponential_f32, 32)
+        if real is np.float32
+        else (field.gumbel_of_exponential_f64, field.score_f64, bound.score_bound_f64, field.exponential_f64, 64)
+    )
+    word = np.uint32 if width == 32 else np.uint64
+
+    @njit(error_model="numpy")
+    def above(logits, inverses, words):
+        wrong, told = 0, 0
+        for i in range(logits.size):
+            s = score(logits[i], inverses[i], gumbel(exponential(words[i])))
+            b = score_bound(logits[i], inverses[i], np.uint16(words[i] >> word(width - 16)))
+            low = real(bound.score_at_least(b, logits[i] * inverses[i]))
+            wrong += low > s
+            told += low > -np.inf
+        return wrong, told
+
+    # Half-words of every size, since those that matter are small.
+    bits = np.exp2(rng.uniform(0, 32, count)).astype(np.uint64)
+    words = bits.astype(word) if width == 32 else (bits << np.uint64(32)) | rng.integers(1 << 32, size=count, dtype=np.uint64)
+    if width == 32:
+        words = np.maximum(words, np.uint32(256))
+    logits = (rng.choice([-1.0, 1.0], count) * 10 ** rng.uniform(-10, 6, count)).astype(real)
+    logits[:5] = [np.inf, -np.inf, MAX[real], -MAX[real], 0]
+    inverses = np.exp2(rng.uniform(-4, 4, count)).astype(real)
+    wrong, told = above(logits, inverses, words)
+    assert wrong == 0
+    assert told > count // 4

@@ -14,7 +14,7 @@ import math
 
 from numpy import float32, float64, int32, uint64
 
-from ..elementary import MAX_F32, MAX_F64, bits_of_f32, fma
+from ..elementary import INF_F64, MAX_F32, MAX_F64, bits_of_f32, fma
 from ..field import (
     DOMAIN_COARSE,
     TAIL_BELOW,
@@ -160,6 +160,32 @@ def next_at_least(bound, tops, best, at, n):
                 return at
         at = end
     return n
+
+
+@scalar
+def slack_of(bound):
+    """How far G may be below a bound on it from its coarse half-word, generously; infinite where that is far or unknown.
+
+    The chord's 0.0597, the width of the half-word, which grows with G, and what -log1p(-v) is more than v, which falls with it.
+    """
+    if bound < 2.0 or bound > 9.5:
+        return INF_F64
+    if bound < 4.0:
+        return 0.17
+    return 0.125 if bound <= 8.0 else 0.3
+
+
+# Scores up to this size have digits enough for the part that is noise to be told from them.
+TELLING = 65536.0
+
+
+@scalar
+def score_at_least(bound, tempered):
+    """A lower bound of a score from the upper one and logit / T, -inf where there is none; float64."""
+    b = float64(bound)
+    if not abs(b) < TELLING:
+        return -INF_F64
+    return b - (slack_of(b - float64(tempered)) + 2.0**-6)
 
 
 @scalar

@@ -11,8 +11,8 @@ from ..elementary import INF_F64, NAN_F64
 from ..field import TAIL_BELOW
 from ..jit import as_contiguous, larger, loop, real_of, row_kernel, sink, stack_array, working
 from .bits import HALVES, TAILS, join_halves, scratch_of
-from .bound import PIECE, PIECES, fill_bounds
-from .cells import HAS_COLS, NARROW, TILE, largest_of, note_invalid, row_types, temperature_of, tile_of
+from .bound import PIECE, PIECES, fill_bounds, score_at_least
+from .cells import HAS_COLS, NARROW, TILE, as_real, fill_row, largest_of, note_invalid, row_types, temperature_of, tile_of
 from .noise import bits_of_ids, exponential_of_tail, exponentials_of_bits, gumbel_of_exponential, row_address
 from .scores import fill_scores, score
 from .selection import collect, cut, insert_all, keep, lowest, sort
@@ -28,6 +28,9 @@ FULL, SHARE = 256, 6
 # Up to this many categories, the best are found by insertion.
 FEW = 16
 
+# Up to this many scores, lower bounds raise the limit before any score is known, so that hardly more are evaluated than wanted.
+SMALL = 16
+
 # How far below its bound a score is taken to be at a first guess; where that is wrong, the first tile is looked at twice.
 BELOW = 0.125
 
@@ -37,6 +40,48 @@ def gather(xs, at, size, known, x, start):
     """Logits of columns that were appended to a list of `known`. OUT real[>= size]; IN uint64[>= size], real[n] of the tile."""
     for j in range(known, size):
         xs[uint64(j)] = x[at[uint64(j)] - uint64(start)]
+
+
+@loop
+def assure(assured, us, limit, s, x, at, known, size, start, inverse):
+    """The limit, raised by lower bounds of candidates that were appended to a list of `known`.
+
+    Parameters
+    ----------
+    assured : INOUT real[places], contiguous
+        The largest lower bounds of a row's scores so far, in falling order: the last is a limit.
+    us : OUT real[>= size], contiguous
+        Upper bounds of the candidates.
+    limit : real
+    s, x : IN real[n], cell[n], contiguous
+        Upper bounds and logits of the tile.
+    at : IN uint64[>= size], contiguous
+    known, size, start : int64
+    inverse : real
+    """
+    real, last = assured.dtype.type, assured.shape[0] - 1
+    for j in range(known, size):
+        i = at[uint64(j)] - uint64(start)
+        us[j] = s[i]
+        low = real(score_at_least(s[i], as_real(x[i]) * inverse))
+        if low > assured[last]:
+            place = last
+            while place > 0 and assured[place - 1] < low:
+                assured[place] = assured[place - 1]
+                place -= 1
+            assured[place] = low
+    return larger(limit, assured[last])
+
+
+@loop
+def drop(us, xs, at, size, limit):
+    """Drop candidates whose bound is below the limit; returns how many are left. INOUT real[>= size] twice, uint64[>= size]."""
+    to = uint64(0)
+    for j in range(size):
+        u = us[j]
+        us[to], xs[to], at[to] = u, xs[j], at[j]
+        to += uint64(u >= limit)
+    return int64(to)
 
 
 @loop
@@ -157,7 +202,8 @@ def topk_rows(
     scratch = scratch_of(coarse, fine, tails)
     pairs, halves = scratch[0], scratch[3]
     pool, pool_index = as_contiguous(pool_scores), as_contiguous(pool_indices)
-    least = lowest(real(0.0))
+    least, small = lowest(real(0.0)), places <= SMALL
+    us, assured = stack_array(WAITING, real), stack_array(SMALL, real)[: min(places, SMALL)]
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
@@ -165,6 +211,7 @@ def topk_rows(
         t = temperature_of(temperature, temperatures, flags, outer, inner)
         inverse = real(1.0) if t == 0.0 else real(1.0 / t)
         size, waiting, limit, unordered = 0, 0, least, False
+        fill_row(assured, real(-INF_F64))
         for start in range(0, columns, TILE):
             n = min(TILE, columns - start)
             x = tile_of(x_buffer, cells, mask, flags, outer, inner, start, n)
@@ -208,6 +255,18 @@ def topk_rows(
                 if largest >= guess:
                     known, waiting = waiting, collect(at, waiting, s_buffer, tops, guess, n, start)
                     gather(xs, at, waiting, known, s if full else x, start)
+                    if small and not full:
+                        limit = assure(assured, us, limit, s, x, at, known, waiting, start, inverse)
+                        if seeding and limit > least:
+                            seeding = False
+                            if limit < guess:
+                                guess, waiting = limit, 0
+                                fill_row(assured, real(-INF_F64))
+                                continue
+                        if waiting >= VECTOR or last_tile:
+                            waiting = drop(us, xs, at, waiting, limit)
+                elif small and last_tile and not full:
+                    waiting = drop(us, xs, at, waiting, limit)
                 if waiting == 0 or not (full or seeding or last_tile or waiting >= VECTOR):
                     break
                 if not full:
@@ -217,6 +276,7 @@ def topk_rows(
                         limit = cut(e[:waiting], least, largest, places, spare)[0]
                         if limit < guess:  # something between the two may have been missed
                             guess, waiting = limit, 0
+                            fill_row(assured, real(-INF_F64))
                             continue
                 size, waiting = append(pool, pool_index, size, xs if full else e, at, waiting, limit), 0
                 break
