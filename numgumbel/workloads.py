@@ -13,9 +13,9 @@ array([2, 0, 1, 4, 1, 3, 1, 1])
 Cost(elements=48, bytes_read=192, bytes_written=64)
 
 Ids say family, rows and columns, what is special, and precision: ``vocab.b32_k128256.peaked.f32``. Families: ``rl`` action
-sampling, ``sim`` simulated choices, ``vocab`` tokens, ``vae`` relaxed latent codes, ``long`` one long row. What is special may be
-``actions`` (with log-probability and entropy; ``heads7`` in seven heads), ``draw`` (with log-probability and logsumexp) or
-``ids7787`` (column ids out of so many, a cell each). bfloat16 is a dtype of the package ml_dtypes.
+sampling, ``sim`` simulated choices, ``vocab`` tokens, ``vae`` relaxed latent codes, ``long`` one long row. What is special
+may be ``actions`` (with log-probability and entropy; ``heads7`` in seven heads), ``draw`` (with log-probability and logsumexp)
+or ``ids7787`` (column ids out of so many, a cell each). bfloat16 is a dtype of the package ml_dtypes.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ class Workload:
     id : str
         Its name, see the module.
     operation : str
-        ``"categorical"``, ``"draw"``, ``"gumbel_softmax"``, ``"gumbel_topk"`` or ``"sample_actions"``, a function of `numgumbel`.
+        ``"categorical"``, ``"draw"``, ``"gumbel_softmax"``,
+        ``"gumbel_topk"`` or ``"sample_actions"``, a function of `numgumbel`.
     shape : tuple of int
         Rows and columns.
     what : str
@@ -113,8 +114,8 @@ class Workload:
     nvec : tuple of int or None
         Number of actions of each head, for ``"sample_actions"``; None is one head and actions without an axis of heads.
     ids : int or None
-        For ``"categorical"``: every cell has a column id below this, no two alike in a row and all sets equally likely; and every
-        row has an id, counted from a million.
+        For ``"categorical"``: every cell has a column id below this, no two alike in a row and all sets equally likely, and
+        every row an id, counted from a million.
 
     Examples
     --------
@@ -239,7 +240,7 @@ class Workload:
             read += 8 * (elements + self.shape[0])
         return Cost(elements, read, written)
 
-    def _results(self) -> dict[str, tuple[tuple[int, ...], str]]:
+    def _results(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """Shape and dtype of every result array, by the name of its field."""
         rows, columns = self.shape
         real = "float64" if self.dtype == "float64" else "float32"

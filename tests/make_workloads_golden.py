@@ -1,6 +1,7 @@
 """Write the checksums of the frozen workloads into numgumbel/workloads.py: ``python tests/make_workloads_golden.py``.
 
-To be run when a workload is added, or when a change means to change results. It prints what differs from before. It refuses where a workload cannot be run.
+To be run when a workload is added, or when a change means to change results. It prints what differs from before, and
+refuses to run where a workload cannot be run.
 """
 
 import re
