@@ -183,11 +183,11 @@ def test_comparisons(monkeypatch):
         "contenders": [{"name": n, "median_us": t} for n, t in (("slow", 300.0), ("numgumbel", 20.0), ("fast", 30.0))],
     }
     assert summary.comparisons([entry]) == [
-        ["a", "20.0 us", "fast", "30.0 us", "1.5", "2"],
+        ["a", "20.0 us", "fast", "30.0 us", "1.50", "2"],
         ["a", "20.0 us", "slow", "300 us", "15.0", ""],
     ]
     b = {"id": "b", "contenders": [{"name": "numgumbel", "median_us": 4.0}, {"name": "fast", "median_us": 2.0}]}
-    assert summary.comparisons([b, entry])[2] == ["b", "4.00 us", "fast", "2.00 us", "0.5", "0.5"]
+    assert summary.comparisons([b, entry])[2] == ["b", "4.00 us", "fast", "2.00 us", "0.50", "0.5"]
     assert {len(row) for row in summary.comparisons([entry])} == {len(summary.AGAINST_COLUMNS)}
 
 
@@ -198,6 +198,8 @@ def test_all_that_is_compared_is_there():
 
     from numgumbel.workloads import WORKLOADS
 
+    listed = [id for id, _, _ in summary.AGAINST]
+    assert listed == sorted(listed, key=list(WORKLOADS).index)
     everybody = [contender.CATEGORICAL, contender.IN_FLOAT32, *peers.PEERS]
     for id, name, _ in summary.AGAINST:
         assert [other for other in everybody if other.name == name and other.fits(WORKLOADS[id])], (id, name)
@@ -220,6 +222,7 @@ def test_the_table_says_what_its_columns_are():
     import readme
     import summary
 
+    assert readme.table("against").endswith("\n\n" + summary.AGAINST_NOTE)
     table = readme.table("cpu")
     assert table.endswith("\n\n" + summary.NOTE)
     assert "ready-made | its time | times faster | hand-tuned | its time | times faster" in table
