@@ -2,8 +2,11 @@
 
     python bench/cpu.py                                     prints the table
     python bench/cpu.py --only rl.b1_a6.f32 --rounds 31     of some workloads
-    python bench/cpu.py --json FILE                         writes everything too; README's table is made from such a file by
-                                                            bench/readme.py
+    python bench/cpu.py --json FILE                         writes everything too; README's tables are made from such a file
+                                                            by bench/readme.py
+
+All peers: python -m pip install torch jax. Workloads in bfloat16: python -m pip install ml_dtypes. What is not
+installed is said, and left out.
 
 The contenders of a workload take turns, in another order every round, so that the machine's noise hits all alike. A sample is
 the mean of many calls where a call is short. Before each sample a contender warms up by its own calls: threads of the one
@@ -21,11 +24,11 @@ from pathlib import Path
 
 import click
 import peers
-from contender import NUMGUMBEL, ONE_THREAD, OURS
+import summary
+from contender import CATEGORICAL, IN_FLOAT32, NUMGUMBEL, ONE_THREAD, OURS
 from machine import LIBRARIES, machine
 from rich.console import Console
 from rich.table import Table
-from summary import COLUMNS, NAMES, NOTE, row
 
 import numgumbel as ng
 from numgumbel.workloads import WORKLOADS
@@ -34,7 +37,7 @@ SAMPLE = 5e-3  # seconds: calls are repeated until a sample takes as long, as in
 WARM_UP, LONG = 10e-3, 50e-3  # seconds of warming up; calls beyond the second warm themselves up
 WORTH_THREADS = 200e-6  # seconds of a call from which it is also timed on one thread
 BUDGET, FEWEST = 8.0, 5  # seconds of a workload's rounds, unless that leaves too few rounds
-EVERYBODY = [NUMGUMBEL, ONE_THREAD, *peers.PEERS]
+EVERYBODY = [NUMGUMBEL, ONE_THREAD, CATEGORICAL, IN_FLOAT32, *peers.PEERS]
 
 
 class Runner:
@@ -78,13 +81,15 @@ class Runner:
 
     def figures(self):
         """The contender's entry in the results."""
+        of_rows = self.contender.of_rows
         return {
             "name": self.contender.name,
             "kind": self.contender.kind,
             "library": self.contender.library if self.contender.kind != OURS else "numgumbel",
-            "median_us": round(statistics.median(self.samples) * 1e6, 4),
-            "min_us": round(min(self.samples) * 1e6, 4),
+            "median_us": round(statistics.median(self.samples) * 1e6 / of_rows, 4),
+            "min_us": round(min(self.samples) * 1e6 / of_rows, 4),
             "calls_a_sample": self.calls,
+            **({"scaled_from_share_of_rows": of_rows} if of_rows != 1 else {}),
         }
 
 
@@ -122,6 +127,16 @@ def installed(console):
     return [contender for contender in EVERYBODY if not missing[contender.library]]
 
 
+def table_of(rows, columns, names):
+    """A table for the console; columns of those numbers hold names."""
+    table = Table(box=None, pad_edge=False)
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="left" if number in names else "right", no_wrap=number in names)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
 @click.command()
 @click.option("--only", multiple=True, metavar="ID", type=click.Choice(list(WORKLOADS)), help="A workload; may be repeated.")
 @click.option("--rounds", type=click.IntRange(min=1), default=21, show_default=True, help="Samples of each, if time allows.")
@@ -132,16 +147,18 @@ def main(only, rounds, path):
     console.width = max(console.width, 200)
     contenders = installed(progress)
     started, entries = time.perf_counter(), []
-    table = Table(box=None, pad_edge=False)
-    for number, name in enumerate(COLUMNS):
-        table.add_column(name, justify="left" if number in NAMES else "right", no_wrap=number in NAMES)
     for name in only or WORKLOADS:
+        if line := WORKLOADS[name].missing():
+            progress.print(line, soft_wrap=True)
+            continue
         with progress.status(name):
             entries.append(measure(WORKLOADS[name], contenders, rounds))
-        table.add_row(*row(entries[-1]))
         gc.collect()
-    console.print(table)
-    console.print(NOTE, soft_wrap=True)
+    console.print(table_of(map(summary.row, entries), summary.COLUMNS, summary.NAMES))
+    console.print(summary.NOTE, soft_wrap=True)
+    if comparisons := summary.comparisons(entries):
+        console.print(table_of(comparisons, summary.AGAINST_COLUMNS, summary.AGAINST_NAMES))
+        console.print(summary.AGAINST_NOTE, soft_wrap=True)
     console.print(f"{ng.get_num_threads()} threads, {time.perf_counter() - started:.0f} s")
     if path:
         libraries = dict.fromkeys((*LIBRARIES, *(contender.library for contender in contenders)))

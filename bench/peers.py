@@ -9,8 +9,12 @@ A peer is *ready-made* where a library has a function for the job, or where logi
 lines: one line of NumPy, or a race, which is what torch's own function does. It is *hand-tuned* where more thought has gone
 into speed: uniform races, inverse CDFs, threads.
 
-Buffers are made beforehand wherever a library has ``out=``; forbidden cells are found beforehand too. Libraries are imported
-when their contenders are prepared. All may use the threads that numgumbel may use.
+Where log-probability, entropy or logsumexp are asked for too, exponentials of all logits are made anyway, and the hand-tuned
+way goes on from there by an inverse CDF.
+
+Buffers are made beforehand wherever a library has ``out=``; forbidden cells are found beforehand too, and float16 and bfloat16
+are read as copies in float32, made beforehand. Libraries are imported when their contenders are prepared. All may use the
+threads that numgumbel may use.
 """
 
 import functools
@@ -18,12 +22,15 @@ import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from contender import BAR, HAND_TUNED, READY_MADE, Contender
+from contender import BAR, HAND_TUNED, READY_MADE, Contender, as_float32
 
 import numgumbel as ng
 
 WIDE = 1 << 20  # columns from which float32 sums are of no use
 WORTH_THREADS = 50_000  # elements from which handing over to a pool pays in NumPy
+
+NOISY = "categorical", "gumbel_softmax", "gumbel_topk"  # operations that need no more than logits plus noise
+FORBIDDEN = -1e30  # in place of -inf, which times a probability of 0 is NaN
 
 PEERS = []
 
@@ -31,17 +38,20 @@ PEERS = []
 def peer(name, operation, kind, library="numpy", fits=lambda workload: True, draws=False):
     """Register a function (workload, logits, forbidden cells or None) -> call; kinds are those of a `Contender`.
 
+    `operation` is one, or several, or "any".
+
     With `draws` it does the workloads that draw every row many times, and only these; a bar passes over any array.
     """
+    operations = (operation,) if isinstance(operation, str) else operation
 
     def register(function):
         def prepare(workload, inputs):
-            logits, mask = inputs
+            logits, mask, *_ = as_float32(inputs)
             return function(workload, logits, None if mask is None else ~mask)
 
         def suits(workload):
             suited = kind == BAR or draws == (workload.n is not None)
-            return suited and operation in (workload.operation, "any") and fits(workload)
+            return suited and (operation == "any" or workload.operation in operations) and fits(workload)
 
         PEERS.append(Contender(name, kind, prepare, suits, library))
         return function
@@ -133,19 +143,19 @@ def _numpy_one_line(workload, x, forbidden):
     return lambda: (x + rng.gumbel(size=x.shape)).argmax(-1)
 
 
-@peer("NumPy, race", "any", READY_MADE)
+@peer("NumPy, race", NOISY, READY_MADE)
 def _numpy_race(workload, x, forbidden):
     scores = _race_scores(x, np.empty_like(x), forbidden)
     return lambda: _numpy_result(workload, scores())
 
 
-@peer("NumPy, uniform race", "any", HAND_TUNED)
+@peer("NumPy, uniform race", NOISY, HAND_TUNED)
 def _numpy_uniform_race(workload, x, forbidden):
     scores = _uniform_scores(x, np.empty_like(x), forbidden)
     return lambda: _numpy_result(workload, scores())
 
 
-@peer("NumPy, uniform race, threads", "any", HAND_TUNED, fits=lambda workload: workload.cost().elements >= WORTH_THREADS)
+@peer("NumPy, uniform race, threads", NOISY, HAND_TUNED, fits=lambda workload: workload.cost().elements >= WORTH_THREADS)
 def _numpy_threads(workload, x, forbidden):
     """Rows, or the columns of a single row, shared among threads: NumPy's loops release the GIL."""
     threads = ng.get_num_threads()
@@ -188,6 +198,142 @@ def _numpy_inverse_cdf(workload, x, forbidden):
         return above.argmax(-1)
 
     return call
+
+
+def _heads(workload):
+    """First and last column, plus one, of every head."""
+    return list(itertools.pairwise(np.cumsum([0, *(workload.nvec or workload.shape[1:])]).tolist()))
+
+
+def _of_heads(workload, add, stack, of_head):
+    """(action, log-probability, entropy) of `of_head(first, end)`, added up where there are several heads."""
+    heads = _heads(workload)
+    if workload.nvec is None:
+        return lambda: of_head(*heads[0])
+
+    def call():
+        action, log_prob, entropy = zip(*itertools.starmap(of_head, heads), strict=True)
+        return stack(action, -1), add(log_prob), add(entropy)
+
+    return call
+
+
+@peer("NumPy, race", "sample_actions", READY_MADE)
+def _numpy_actions(workload, x, forbidden):
+    draw = _race_scores(x, np.empty_like(x), forbidden)
+
+    def call():
+        scores = draw()
+        z = x if forbidden is None else np.where(forbidden, x.dtype.type(FORBIDDEN), x)
+
+        def of_head(first, end):
+            action = scores[:, first:end].argmax(-1)
+            below = z[:, first:end] - z[:, first:end].max(-1, keepdims=True)
+            p = np.exp(below)
+            total = p.sum(-1)
+            log_total = np.log(total)
+            log_prob = np.take_along_axis(below, action[:, None], -1)[:, 0] - log_total
+            return action, log_prob, log_total - (p * below).sum(-1) / total
+
+        return _of_heads(workload, sum, np.stack, of_head)()
+
+    return call
+
+
+@peer("NumPy, categories first, inverse CDF", "sample_actions", HAND_TUNED)
+def _numpy_categories_first(workload, x, forbidden):
+    """With categories along the first axis every pass runs over many rows side by side."""
+    rng = _numpy_rng()
+    below, p, sums = (np.empty(x.T.shape, x.dtype) for _ in range(3))
+    passed = np.empty(x.T.shape, bool)
+    forbidden = None if forbidden is None else np.ascontiguousarray(forbidden.T)
+    rows, counted = np.arange(len(x)), np.min_scalar_type(x.shape[1])
+
+    def of_head(first, end):
+        head = slice(first, end)
+        z = below[head]
+        np.subtract(z, z.max(0), out=z)
+        np.exp(z, out=p[head])
+        np.cumsum(p[head], axis=0, out=sums[head])
+        total = sums[end - 1]
+        np.less_equal(sums[head], rng.random(len(x), dtype=x.dtype) * total, out=passed[head])
+        action = passed[head].view(np.uint8).sum(0, dtype=counted).astype(np.int64)
+        np.multiply(p[head], z, out=p[head])
+        log_total = np.log(total)
+        return action, z[action, rows] - log_total, log_total - p[head].sum(0) / total
+
+    call = _of_heads(workload, sum, np.stack, of_head)
+
+    def masked():
+        np.copyto(below, x.T)
+        if forbidden is not None:
+            np.copyto(below, FORBIDDEN, where=forbidden)
+        return call()
+
+    return masked
+
+
+@peer("NumPy, race", "draw", READY_MADE)
+def _numpy_draw(workload, x, forbidden):
+    """Index, log-probability and logsumexp."""
+    draw = _race_scores(x, np.empty_like(x), forbidden)
+
+    def call():
+        index = draw().argmax(-1)
+        allowed = x if forbidden is None else np.where(forbidden, -np.inf, x)
+        largest = allowed.max(-1)
+        logsumexp = largest + np.log(np.exp(allowed - largest[:, None]).sum(-1))
+        return index, np.take_along_axis(x, index[:, None], -1)[:, 0] - logsumexp, logsumexp
+
+    return call
+
+
+@peer("NumPy, inverse CDF", "draw", HAND_TUNED)
+def _numpy_draw_inverse_cdf(workload, x, forbidden):
+    rng = _numpy_rng()
+    buffer, rows = np.empty_like(x), np.arange(len(x))
+
+    def call():
+        largest = x.max(-1)
+        np.subtract(x, largest[:, None], out=buffer)
+        np.exp(buffer, out=buffer)
+        if forbidden is not None:
+            np.copyto(buffer, 0, where=forbidden)
+        np.cumsum(buffer, axis=-1, out=buffer)
+        u = rng.random(len(x), dtype=x.dtype) * buffer[:, -1]
+        index = np.array([np.searchsorted(sums, at, side="right") for sums, at in zip(buffer, u, strict=True)])
+        logsumexp = largest + np.log(buffer[:, -1])
+        return index, x[rows, index] - logsumexp, logsumexp
+
+    return call
+
+
+# NumPy, ids
+
+PART = 100  # one row in so many
+
+
+def _numpy_generator_a_row(workload, inputs):
+    """The noise of every row from a generator seeded with its id: what a row gets does not depend on the others."""
+    logits, ids, seeds = as_float32(inputs).logits[::PART], inputs.rows[::PART].tolist(), itertools.count()
+
+    def call():
+        seed = next(seeds)
+        noise = (np.random.default_rng([seed, row]).gumbel(size=workload.shape[1]) for row in ids)
+        return np.array([(x + g).argmax() for x, g in zip(logits, noise, strict=True)])
+
+    return call
+
+
+PEERS.append(
+    Contender(
+        f"NumPy, a generator a row (1 in {PART}, scaled)",
+        READY_MADE,
+        _numpy_generator_a_row,
+        lambda workload: workload.ids is not None,
+        of_rows=1 / PART,
+    )
+)
 
 
 # NumPy, many draws of each row
@@ -337,12 +483,12 @@ def _torch_less(workload, x, forbidden, draw):
     return call
 
 
-@peer("torch, race", "any", READY_MADE, "torch")
+@peer("torch, race", NOISY, READY_MADE, "torch")
 def _torch_race(workload, x, forbidden):
     return _torch_less(workload, x, forbidden, lambda torch, buffer: buffer.exponential_().log_())
 
 
-@peer("torch, uniform race", "any", HAND_TUNED, "torch")
+@peer("torch, uniform race", NOISY, HAND_TUNED, "torch")
 def _torch_uniform_race(workload, x, forbidden):
     return _torch_less(workload, x, forbidden, lambda torch, buffer: torch.rand(buffer.shape, out=buffer).log_().neg_().log_())
 
@@ -359,6 +505,84 @@ def _torch_inverse_cdf(workload, x, forbidden):
         torch.cumsum(buffer, -1, dtype=sums.dtype, out=sums)
         u = torch.rand(len(x), 1, dtype=sums.dtype).mul_(sums[:, -1:])
         return torch.searchsorted(sums, u, right=True)
+
+    return call
+
+
+def _torch_known(torch, x):
+    """Index, log-probability and entropy by torch's Categorical."""
+    policy = torch.distributions.Categorical(logits=x, validate_args=False)
+    index = policy.sample()
+    return index, policy.log_prob(index), policy.entropy()
+
+
+def _torch_policy(workload, x, forbidden):
+    torch, x, forbidden = _torch_arrays(x, forbidden)
+
+    def call():
+        allowed = x if forbidden is None else x.masked_fill(forbidden, -torch.inf)
+        if workload.nvec is None:
+            return _torch_known(torch, allowed)
+        parts = (_torch_known(torch, part) for part in torch.split(allowed, workload.nvec, -1))
+        action, log_prob, entropy = zip(*parts, strict=True)
+        return torch.stack(action, -1), torch.stack(log_prob).sum(0), torch.stack(entropy).sum(0)
+
+    return call
+
+
+@peer("torch, Categorical", "sample_actions", READY_MADE, "torch", fits=lambda workload: workload.nvec is None)
+def _torch_actions(workload, x, forbidden):
+    return _torch_policy(workload, x, forbidden)
+
+
+@peer("torch, Categorical a head", "sample_actions", READY_MADE, "torch", fits=lambda workload: workload.nvec is not None)
+def _torch_heads(workload, x, forbidden):
+    return _torch_policy(workload, x, forbidden)
+
+
+@peer("torch, inverse CDF", "sample_actions", HAND_TUNED, "torch")
+def _torch_actions_inverse_cdf(workload, x, forbidden):
+    torch, x, forbidden = _torch_arrays(x, forbidden)
+
+    def call():
+        allowed = x if forbidden is None else x.masked_fill(forbidden, FORBIDDEN)
+
+        def of_head(first, end):
+            log_p = torch.log_softmax(allowed[:, first:end], -1)
+            p = log_p.exp()
+            sums = p.cumsum(-1)
+            action = torch.searchsorted(sums, torch.rand(len(x), 1, dtype=x.dtype).mul_(sums[:, -1:]), right=True)
+            return action[:, 0], log_p.gather(-1, action)[:, 0], -torch.linalg.vecdot(p, log_p)
+
+        return _of_heads(workload, sum, torch.stack, of_head)()
+
+    return call
+
+
+@peer("torch, Categorical", "draw", READY_MADE, "torch")
+def _torch_draw(workload, x, forbidden):
+    torch, x, forbidden = _torch_arrays(x, forbidden)
+
+    def call():
+        allowed = x if forbidden is None else x.masked_fill(forbidden, -torch.inf)
+        tokens = torch.distributions.Categorical(logits=allowed, validate_args=False)
+        index = tokens.sample()
+        return index, tokens.log_prob(index), torch.logsumexp(allowed, -1)
+
+    return call
+
+
+@peer("torch, inverse CDF", "draw", HAND_TUNED, "torch")
+def _torch_draw_inverse_cdf(workload, x, forbidden):
+    torch, x, forbidden = _torch_arrays(x, forbidden)
+    buffer = torch.empty_like(x)
+
+    def call():
+        allowed = x if forbidden is None else x.masked_fill(forbidden, -torch.inf)
+        logsumexp = torch.logsumexp(allowed, -1, keepdim=True)
+        torch.cumsum(torch.sub(allowed, logsumexp, out=buffer).exp_(), -1, out=buffer)
+        index = torch.searchsorted(buffer, torch.rand(len(x), 1, dtype=x.dtype).mul_(buffer[:, -1:]), right=True)
+        return index[:, 0], (allowed.gather(-1, index) - logsumexp)[:, 0], logsumexp[:, 0]
 
     return call
 
@@ -423,3 +647,35 @@ def _jax_topk(workload, x, forbidden):
     import jax
 
     return _jitted(lambda key, x: jax.lax.top_k(x + jax.random.gumbel(key, x.shape, x.dtype), workload.k), x)
+
+
+@peer("JAX, categorical", "sample_actions", READY_MADE, "jax")
+def _jax_actions(workload, x, forbidden):
+    import jax
+
+    jnp = jax.numpy
+
+    def policy(key, x, no=None):
+        x = x if no is None else jnp.where(no, FORBIDDEN, x)
+        keys = iter(jax.random.split(key, len(_heads(workload))))
+
+        def of_head(first, end):
+            log_p = jax.nn.log_softmax(x[:, first:end], -1)
+            action = jax.random.categorical(next(keys), log_p)
+            return action, jnp.take_along_axis(log_p, action[:, None], -1)[:, 0], -(jnp.exp(log_p) * log_p).sum(-1)
+
+        return _of_heads(workload, sum, jnp.stack, of_head)()
+
+    return _jitted(policy, x, *(() if forbidden is None else (forbidden,)))
+
+
+@peer("JAX, categorical", "draw", READY_MADE, "jax")
+def _jax_draw(workload, x, forbidden):
+    import jax
+
+    def draw(key, x, no=None):
+        x = x if no is None else jax.numpy.where(no, -np.inf, x)
+        index, logsumexp = jax.random.categorical(key, x), jax.nn.logsumexp(x, -1)
+        return index, jax.numpy.take_along_axis(x, index[:, None], -1)[:, 0] - logsumexp, logsumexp
+
+    return _jitted(draw, x, *(() if forbidden is None else (forbidden,)))

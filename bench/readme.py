@@ -31,6 +31,13 @@ def cpu_table(results, source):
     return "\n".join(line.replace("  |", " |") for line in lines) + "\n\n" + summary.NOTE
 
 
+def against_table(results, source):
+    """Markdown table of the named comparisons."""
+    lines = [f"| {' | '.join(summary.AGAINST_COLUMNS)} |", "|" + "---|" * len(summary.AGAINST_COLUMNS)]
+    lines += [f"| {' | '.join(texts)} |" for texts in summary.comparisons(results["workloads"])]
+    return "\n".join(line.replace("  |", " |") for line in lines) + "\n\n" + summary.AGAINST_NOTE
+
+
 def scalar_table(results, source):
     """Markdown table of the scalar loops."""
     machine = results["machine"]
@@ -45,29 +52,30 @@ def scalar_table(results, source):
     return "\n".join(lines) + "\n"
 
 
-# What stands between the README's marks of that name, from results of that kind.
-TABLES = {"cpu": cpu_table, "scalars": scalar_table}
+# What stands between the README's marks of that name: the kind of results that it is made from, and how.
+TABLES = {"cpu": ("cpu", cpu_table), "against": ("cpu", against_table), "scalars": ("scalars", scalar_table)}
 
 
-def table(kind):
-    """The table of one kind, from its newest results."""
+def table(name):
+    """The table of one name, from the newest results of its kind."""
+    kind, made = TABLES[name]
     source = newest(kind)
-    return TABLES[kind](json.loads(source.read_text()), source.relative_to(ROOT).as_posix())
+    return made(json.loads(source.read_text()), source.relative_to(ROOT).as_posix())
 
 
-def between_marks(kind, text):
+def between_marks(name, text):
     """What stands between the marks now, and the text with the table there instead."""
-    found = re.search(rf"(?<=<!-- {kind} -->\n).*?(?=<!-- /{kind} -->)", text, re.S)
+    found = re.search(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", text, re.S)
     if found is None:
-        raise ValueError(f"the README has no marks <!-- {kind} --> and <!-- /{kind} -->")
-    return found[0], text[: found.start()] + table(kind) + text[found.end() :]
+        raise ValueError(f"the README has no marks <!-- {name} --> and <!-- /{name} -->")
+    return found[0], text[: found.start()] + table(name) + text[found.end() :]
 
 
 def main():
     """Replace what stands between the marks."""
     text = README.read_text()
-    for kind in TABLES:
-        _, text = between_marks(kind, text)
+    for name in TABLES:
+        _, text = between_marks(name, text)
     README.write_text(text)
 
 

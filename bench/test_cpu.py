@@ -5,21 +5,21 @@ For figures to be compared, cpu.py is better: there the contenders take turns.
 
 import peers
 import pytest
-from contender import NUMGUMBEL
+from contender import CATEGORICAL, IN_FLOAT32, NUMGUMBEL
 
 from numgumbel.workloads import WORKLOADS
 
 CASES = [
     pytest.param(workload, contender, id=f"{workload.id}-{contender.name}", marks=pytest.mark.benchmark(group=workload.id))
     for workload in WORKLOADS.values()
-    for contender in (NUMGUMBEL, *peers.PEERS)
+    for contender in (NUMGUMBEL, CATEGORICAL, IN_FLOAT32, *peers.PEERS)
     if contender.fits(workload)
 ]
 
 
 @pytest.mark.parametrize(("workload", "contender"), CASES)
 def test_workload(benchmark, workload, contender, inputs):
-    if missing := contender.missing():
+    if missing := contender.missing() or workload.missing():
         pytest.skip(missing)
     given = inputs(workload)
     if contender is NUMGUMBEL:

@@ -24,7 +24,7 @@ def scripts(monkeypatch):
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("kind", ["cpu", "scalars"])
+@pytest.mark.parametrize("kind", ["cpu", "against", "scalars"])
 def test_figures_come_from_the_newest_results(kind):
     import readme
 
@@ -43,11 +43,13 @@ def test_every_table_is_in_the_readme():
 
 def test_the_newest_results_are_of_every_workload():
     import readme
+    import summary
 
     from numgumbel.workloads import WORKLOADS
 
     results = json.loads(readme.newest("cpu").read_text())
     assert [entry["id"] for entry in results["workloads"]] == list(WORKLOADS)
+    assert len(summary.comparisons(results["workloads"])) == len(summary.AGAINST)
 
 
 @pytest.fixture
@@ -75,6 +77,56 @@ def test_workloads_are_timed_without_other_libraries(numpy_alone, tmp_path):
     assert kinds == {"numgumbel", "ready-made", "hand-tuned", "bar"}
     assert all(contender["median_us"] >= contender["min_us"] > 0 for contender in entry["contenders"])
     assert ng.get_num_threads() == threads
+
+
+def test_numgumbel_stands_beside_itself(numpy_alone, tmp_path):
+    """A draw beside the bare index, and halves beside float32."""
+    import cpu
+
+    path, names = tmp_path / "cpu.json", ["vocab.b32_k128256.draw.f32", "vocab.b32_k128256.f16"]
+    only = [word for name in names for word in ("--only", name)]
+    done = CliRunner().invoke(cpu.main, [*only, "--rounds", "1", "--json", str(path)])
+    assert done.exit_code == 0, done.output
+    draw, half = json.loads(path.read_text())["workloads"]
+    ours = [{c["name"] for c in entry["contenders"] if c["kind"] == "numgumbel"} for entry in (draw, half)]
+    assert ours[0] - {"numgumbel, one thread"} == {"numgumbel", "numgumbel, categorical"}
+    assert ours[1] - {"numgumbel, one thread"} == {"numgumbel", "numgumbel, float32"}
+    assert "against" in done.output
+    assert not any("scaled_from_share_of_rows" in c for c in draw["contenders"])
+
+
+def test_a_workload_that_cannot_be_run_is_left_out(monkeypatch, tmp_path):
+    import cpu
+
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    path = tmp_path / "cpu.json"
+    done = CliRunner().invoke(cpu.main, ["--only", "vocab.b32_k128256.bf16", "--rounds", "1", "--json", str(path)])
+    assert done.exit_code == 0, done.output
+    assert "python -m pip install ml_dtypes" in done.output
+    assert json.loads(path.read_text())["workloads"] == []
+
+
+def test_times_of_a_part_are_scaled():
+    """A contender that does one row in a hundred takes a hundred times as long for all."""
+    import contender
+    import cpu
+
+    from numgumbel.workloads import WORKLOADS
+
+    def times(of_rows):
+        def idle(workload, inputs):
+            return lambda: None
+
+        runner = cpu.Runner(
+            contender.Contender("idle", contender.READY_MADE, idle, of_rows=of_rows), WORKLOADS["rl.b1_a6.f32"], None
+        )
+        runner.samples = [1e-6, 2e-6, 5e-6]
+        return runner.figures()
+
+    part, whole = times(0.01), times(1.0)
+    assert (whole["median_us"], whole["min_us"]) == (2, 1)
+    assert (part["median_us"], part["min_us"], part["scaled_from_share_of_rows"]) == (200, 100, 0.01)
+    assert "scaled_from_share_of_rows" not in whole
 
 
 def test_a_wrong_answer_is_not_timed(numpy_alone, monkeypatch):
@@ -121,6 +173,38 @@ def test_summary():
         summary.row(entry)
 
 
+def test_comparisons(monkeypatch):
+    """Those that the figures hold, in the order of the list; a goal only where there is one."""
+    import summary
+
+    monkeypatch.setattr(summary, "AGAINST", (("a", "fast", 2), ("a", "slow", None), ("a", "away", 9), ("b", "fast", 0.5)))
+    entry = {
+        "id": "a",
+        "contenders": [{"name": n, "median_us": t} for n, t in (("slow", 300.0), ("numgumbel", 20.0), ("fast", 30.0))],
+    }
+    assert summary.comparisons([entry]) == [
+        ["a", "20.0 us", "fast", "30.0 us", "1.50", "2"],
+        ["a", "20.0 us", "slow", "300 us", "15.0", ""],
+    ]
+    b = {"id": "b", "contenders": [{"name": "numgumbel", "median_us": 4.0}, {"name": "fast", "median_us": 2.0}]}
+    assert summary.comparisons([b, entry])[2] == ["b", "4.00 us", "fast", "2.00 us", "0.50", "0.5"]
+    assert {len(row) for row in summary.comparisons([entry])} == {len(summary.AGAINST_COLUMNS)}
+
+
+def test_all_that_is_compared_is_there():
+    import contender
+    import peers
+    import summary
+
+    from numgumbel.workloads import WORKLOADS
+
+    listed = [id for id, _, _ in summary.AGAINST]
+    assert listed == sorted(listed, key=list(WORKLOADS).index)
+    everybody = [contender.CATEGORICAL, contender.IN_FLOAT32, *peers.PEERS]
+    for id, name, _ in summary.AGAINST:
+        assert [other for other in everybody if other.name == name and other.fits(WORKLOADS[id])], (id, name)
+
+
 def test_every_peer_is_of_a_kind():
     """Each is marked, and every operation has ready-made and hand-tuned ones."""
     import contender
@@ -138,6 +222,7 @@ def test_the_table_says_what_its_columns_are():
     import readme
     import summary
 
+    assert readme.table("against").endswith("\n\n" + summary.AGAINST_NOTE)
     table = readme.table("cpu")
     assert table.endswith("\n\n" + summary.NOTE)
     assert "ready-made | its time | times faster | hand-tuned | its time | times faster" in table

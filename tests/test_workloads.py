@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import re
 import subprocess
 import sys
 
@@ -12,19 +13,29 @@ import pytest
 
 import numgumbel as ng
 from numgumbel import workloads
-from numgumbel.workloads import GOLDEN, WORKLOADS, Workload
+from numgumbel.workloads import GOLDEN, WORKLOADS, Inputs, Workload
 
+NAMED = ["rl.b6144_a78.heads7.f32", "vocab.b32_k128256.draw.f32"]  # results are named tuples
 SMALL = [name for name, workload in WORKLOADS.items() if workload.cost().elements <= 100_000]
 
 
 def arrays(result):
-    """The arrays of a result."""
-    return result if isinstance(result, tuple) else (result,)
+    """The arrays of a result, each once."""
+    if not isinstance(result, tuple):
+        return (result,)
+    return tuple({id(array): array for array in result if array is not None}.values())
+
+
+def runnable(name):
+    """The workload of that name, if it can be run here."""
+    if missing := WORKLOADS[name].missing():
+        pytest.skip(missing)
+    return WORKLOADS[name]
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_the_answer_is_the_known_one(name):
-    WORKLOADS[name].verify()
+    runnable(name).verify()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -46,8 +57,7 @@ def test_registry():
         assert workloads.get(name) is workload
         assert workload.expected == GOLDEN[name]
         assert len({workload.key, ng.key(0, "numgumbel.workloads", name, "logits")}) == 2
-        letter, bits = name.rsplit(".", 1)[1][0], int(name.rsplit(".", 1)[1][1:])
-        assert (letter, bits) == ("f", 8 * np.dtype(workload.dtype).itemsize)
+        assert name.rsplit(".", 1)[1] == workload.dtype.replace("float", "f")
         rows, columns = name.split(".")[1].split("_")
         assert (int(rows[1:]), int(columns[1:])) == workload.shape
     with pytest.raises(ValueError, match=r"no workload has the id 'rl\.b2'; there are rl\.b1_a6\.f32, "):
@@ -68,22 +78,30 @@ def test_workloads_are_frozen():
         {"operation": "gumbel_topk"},
         soft | {"n": 2},
         soft | {"method": "race"},
+        soft | {"ids": 10},
+        {"dtype": "float128"},
+        {"dtype": "int64"},
+        {"want": ("score",)},
+        {"operation": "draw"},
+        {"nvec": (2, 4)},
     ):
-        with pytest.raises(ValueError, match=r"operation must be|k goes with|n and method go with"):
+        message = r"(operation|dtype) must be one of .*, got|(k|want|nvec) goes with|n, method and ids go with"
+        with pytest.raises(ValueError, match=message):
             dataclasses.replace(workload, **changed)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_cost_is_what_the_arrays_say(name):
-    workload = WORKLOADS[name]
-    logits, mask = inputs = workload.inputs()
+    workload = runnable(name)
+    logits, mask, rows, cols = inputs = workload.inputs()
     assert logits.shape == workload.shape
     assert logits.dtype == workload.dtype
     assert (mask is not None) == workload.masked
+    assert (rows is not None) == (cols is not None) == (workload.ids is not None)
     written = arrays(workload.run(inputs))
     cost = workload.cost()
     assert cost.elements == logits.size
-    assert cost.bytes_read == logits.nbytes + (0 if mask is None else mask.nbytes)
+    assert cost.bytes_read == sum(array.nbytes for array in inputs if array is not None)
     assert cost.bytes_written == sum(array.nbytes for array in written)
     for made, array in zip(arrays(workload.new_out()), written, strict=True):
         assert (made.shape, made.dtype) == (array.shape, array.dtype)
@@ -93,8 +111,8 @@ def test_cost_is_what_the_arrays_say(name):
 def test_inputs_are_the_field(name):
     """The same each time, and equal to the bit to the field read address by address."""
     workload = WORKLOADS[name]
-    logits, mask = workload.inputs()
-    again, mask_again = workload.inputs()
+    logits, mask, *_ = workload.inputs()
+    again, mask_again, *_ = workload.inputs()
     assert again is not logits
     np.testing.assert_array_equal(again, logits)
     key = ng.key(0, "numgumbel.workloads", name, "logits")
@@ -111,13 +129,16 @@ def test_inputs_are_the_field(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_the_answer_is_the_dense_one(name):
     workload = WORKLOADS[name]
-    logits, mask = workload.inputs()
-    assert workload.operation == "categorical"
+    logits, mask, *_ = workload.inputs()
     x = dense.cells(logits, mask=mask)
-    if workload.method == "inverse_cdf":
+    if workload.operation == "sample_actions":
+        assert workload.nvec is None
+        action, *known = dense.actions(workload.key, x, (0, workload.shape[1]))
+        wanted = (action[:, 0], *known)
+    elif workload.method == "inverse_cdf":
         wanted = dense.inverse_cdf_draws(workload.key, x, workload.n)
     else:
-        assert workload.n is None
+        assert (workload.operation, workload.n) == ("categorical", None)
         wanted = dense.categorical(workload.key, x)
     workload.verify(wanted)
 
@@ -126,9 +147,76 @@ def test_the_answer_is_the_dense_one(name):
 def test_operations_of_small_relatives_are_the_dense_ones(operation, k):
     """All that no small workload of the registry does."""
     workload = Workload("relative", operation, (7, 300), "", scale=4.0, k=k, reuse_out=True)
-    logits, _ = workload.inputs()
+    logits = workload.inputs().logits
     wanted = dense.topk(workload.key, logits, k) if k else dense.softmax(workload.key, logits)
     assert workload.checksum(workload.run()) == workload.checksum(wanted)
+
+
+def test_a_small_draw_is_the_dense_one():
+    workload = Workload("relative", "draw", (7, 300), "", scale=4.0, want=("log_prob", "logsumexp"))
+    logits = workload.inputs().logits
+    index = dense.categorical(workload.key, logits)
+    log_prob, logsumexp, _ = dense.known(logits, index).astype(np.float32)
+    wanted = ng.Draw(index, index, log_prob=log_prob, logsumexp=logsumexp)
+    assert workload.checksum(workload.run()) == workload.checksum(wanted)
+    assert workload.checksum(wanted._replace(logsumexp=None)) != workload.checksum(wanted)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_small_actions_of_several_heads_are_the_dense_ones(masked):
+    workload = Workload("relative", "sample_actions", (50, 12), "", masked=masked, nvec=(6, 4, 2))
+    logits, mask, *_ = workload.inputs()
+    if masked:
+        mask[:, [6, 10]] = True  # the first of each head
+    wanted = dense.actions(workload.key, dense.cells(logits, mask=mask), (0, 6, 10, 12))
+    assert workload.checksum(workload.run(Inputs(logits, mask))) == workload.checksum(wanted)
+
+
+def test_small_choices_with_ids_are_the_dense_ones():
+    """Ids of a row are different ones below the limit, and all of them come."""
+    workload = Workload("relative", "categorical", (400, 5), "", ids=17)
+    logits, mask, rows, cols = workload.inputs()
+    assert mask is None
+    assert cols.shape == (400, 5)
+    assert (np.diff(np.sort(cols, axis=1)) > 0).all()
+    counts = np.bincount(cols.ravel(), minlength=17)
+    expected = 2000 / 17  # of variance below that of independent ones
+    assert len(counts) == 17
+    assert (abs(counts - expected) < 5 * np.sqrt(expected)).all()
+    np.testing.assert_array_equal(rows, 1_000_000 + np.arange(400))
+    wanted = dense.categorical(workload.key, logits, rows=rows, cols=cols)
+    assert workload.checksum(workload.run()) == workload.checksum(wanted)
+    assert workload.checksum(dense.categorical(workload.key, logits, rows=rows)) != workload.checksum(wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_halves_are_rounded_and_answered_as_float32(dtype):
+    workload = Workload("relative", "categorical", (20, 300), "", dtype=dtype)
+    if missing := workload.missing():
+        pytest.skip(missing)
+    logits = workload.inputs().logits
+    exact = dataclasses.replace(workload, dtype="float32").inputs().logits
+    np.testing.assert_array_equal(logits, exact.astype(logits.dtype))
+    assert (logits.astype(np.float32) != exact).any()
+    assert workload.checksum(workload.run()) == workload.checksum(dense.categorical(workload.key, logits.astype(np.float32)))
+
+
+def test_without_bfloat16(monkeypatch, capsys):
+    """What is missing is said; everything else is as ever."""
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    name = "vocab.b32_k128256.bf16"
+    line = f"{name} needs bfloat16, of a package that is not there: python -m pip install ml_dtypes"
+    few = {chosen: WORKLOADS[chosen] for chosen in ("rl.b8_a6.f32", name)}
+    assert WORKLOADS[name].missing() == line
+    with pytest.raises(ModuleNotFoundError, match=f"^{re.escape(line)}$"):
+        WORKLOADS[name].verify()
+    assert WORKLOADS[name].cost().bytes_read == 2 * 32 * 128256
+    monkeypatch.setattr(workloads, "WORKLOADS", few)
+    assert list(workloads.recompute()) == ["rl.b8_a6.f32"]
+    with pytest.raises(ModuleNotFoundError):
+        make_workloads_golden.main()
+    assert workloads.main() == 0
+    assert f"{line}\n" in capsys.readouterr().out
 
 
 def test_peaked_rows_are_peaked():
@@ -169,7 +257,7 @@ def test_checksums_see_bytes_and_not_layout():
     assert workload.checksum((index, index)) != workload.checksum(index)
 
 
-@pytest.mark.parametrize("name", ["rl.b8_a6.f32", "vae.b64_k32000.softmax.f32", "vocab.b64_k32000.top5.f32"])
+@pytest.mark.parametrize("name", ["rl.b8_a6.f32", "vae.b64_k32000.softmax.f32", "vocab.b64_k32000.top5.f32", *NAMED])
 def test_bound_calls(name):
     """A bound call draws at any step, into the given result if there is one."""
     workload = WORKLOADS[name]
@@ -215,11 +303,11 @@ def test_golden_values_are_written_where_they_are_read(monkeypatch, tmp_path):
     path = tmp_path / "workloads.py"
     path.write_text(make_workloads_golden.PATH.read_text())
     monkeypatch.setattr(make_workloads_golden, "PATH", path)
-    monkeypatch.setattr(workloads, "recompute", lambda: dict(GOLDEN))
+    monkeypatch.setattr(workloads, "recompute", lambda ids: {id: GOLDEN[id] for id in ids})
     text = path.read_text()
     make_workloads_golden.main()
     assert path.read_text() == text
     changed = {**GOLDEN, SMALL[0]: "0" * 16}
-    monkeypatch.setattr(workloads, "recompute", lambda: changed)
+    monkeypatch.setattr(workloads, "recompute", lambda ids: changed)
     make_workloads_golden.main()
     assert path.read_text() == text.replace(f'"{GOLDEN[SMALL[0]]}"', f'"{"0" * 16}"')
