@@ -432,8 +432,8 @@ def draw_short_rows(
                 if flags & WANT_SCORE:
                     store_tile(score[outer, inner : inner + m, head], tops[done : done + m])
                 if flags & WANT_LOGSUMEXP:
-                    round_lanes(tops, sums[TOTAL:], lanes)
-                    store_tile(logsumexp[outer, inner : inner + m, head], tops[done : done + m])
+                    round_lanes(parts, sums[TOTAL:], lanes)
+                    store_tile(logsumexp[outer, inner : inner + m, head], parts[done : done + m])
                 outer, inner, done = outer + 1, 0, done + m
         done, outer, inner = 0, first_outer, first_inner
         while done < n:
