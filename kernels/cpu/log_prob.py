@@ -10,7 +10,7 @@ Williams, "Simple statistical gradient-following algorithms for connectionist re
 
 from numba import types
 
-from ..elementary import NAN_F64, log_f64
+from ..elementary import INF_F64, NAN_F64, log_f64
 from ..jit import loop, row_kernel, sink, stack_array, view
 from .cells import TEMPERATURE_TYPES, TILE, fill_row, note_invalid, store_tile, temperature_of, tile_of
 from .draw import peak_of_row
@@ -22,7 +22,7 @@ from .sums import LANES
 def fill_gradient(gradient, x, place, m, s, log_s, h, a, b, inverse):
     """The gradient of one tile. OUT real[n], IN real[n] logits; `place` is the chosen column's in the tile, or none of it.
 
-    m, s, log_s and h are the moments M and S, log S and the entropy, all real; a and b the cotangents.
+    A chosen column that is excluded has the gradient of every excluded one, 0. m, s, log_s and h are the moments M and S, log S and the entropy, all real; a and b the cotangents.
     """
     real = x.dtype.type
     share = real(1.0) / s
@@ -31,7 +31,7 @@ def fill_gradient(gradient, x, place, m, s, log_s, h, a, b, inverse):
         p = exp_flushed(below) * share
         log_p = (below if below > real(LOWEST) else real(LOWEST)) - log_s
         gradient[j] = -p * (a + b * (log_p + h)) * inverse
-    if place >= 0 and place < x.shape[0]:
+    if place >= 0 and place < x.shape[0] and x[place] > -INF_F64:
         gradient[place] += a * inverse
 
 
