@@ -549,11 +549,12 @@ def _both(result: np.ndarray, trailing: int) -> tuple[np.ndarray, ...]:
     return (result,)
 
 
-def _over_rows(
-    call: Callable[[int, int, np.ndarray], Any], rows: int, cost: float, worth: float = WORTH_A_THREAD
-) -> np.ndarray:
-    """``call(first, last, invalid)`` over all rows, in pieces on several threads where that pays; returns invalid rows."""
-    if rows < 2 or cost < worth or get_num_threads() == 1:
+def _over_rows(call: Callable[[int, int, np.ndarray], Any], rows: int, cost: float, worth: float | None = None) -> np.ndarray:
+    """``call(first, last, invalid)`` over all rows, in pieces on several threads where that pays; returns invalid rows.
+
+    It pays from a cost of `worth` nanoseconds on, by default `WORTH_A_THREAD`.
+    """
+    if rows < 2 or cost < (WORTH_A_THREAD if worth is None else worth) or get_num_threads() == 1:
         invalid = np.zeros(1 + NAMED_ROWS, np.int64)
         call(0, rows, invalid)
         return invalid
