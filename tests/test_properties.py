@@ -1,7 +1,7 @@
 """Every operation over random shapes, layouts, dtypes, ids, masks, steps, temperatures, draws and outputs (hypothesis).
 
-A case is a call in all its forms and the same problem as plain rows. Results are compared with `oracle`, which is plain NumPy and
-knows nothing of the package: indices wherever the best scores differ by more than rounding, which is nearly always and is
+A case is a call in all its forms and the same problem as plain rows. Results are compared with `oracle`, which is plain NumPy
+and knows nothing of the package: indices wherever the best scores differ by more than rounding, which is nearly always and is
 asserted to be, everything else within a tolerance; and to the bit with `dense`. Then each comparison is shown wrong calls.
 """
 
