@@ -3,7 +3,7 @@
 `scalar`      numerics shared by both targets: ``@njit`` without a signature and without fastmath, because numba-cuda wraps
               the same dispatcher as a device function and carries its options along.
 `loop`        a CPU loop over a tile, on the widest vectors that the processor has.
-`row_kernel`  a CPU loop over rows: releases the GIL, compiled once per working precision with array layouts that accept
+`row_kernel`  a CPU loop over rows: releases the GIL, compiled once per dtype of the logits with array layouts that accept
               every stride pattern and read-only input, kept on disk.
 
 The disk cache lives in a folder named by a hash of every kernel source, the compiler's versions and the processor. Numba's
@@ -157,7 +157,9 @@ class _Inner(CPUDispatcher):
 
 
 def _inner(function, compiler, **options):
-    options |= {"nopython": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    # No fastmath: left out, Numba would let a function inherit that of the caller that compiles it first, a user's too.
+    options |= {"nopython": True, "error_model": "numpy", "fastmath": False}
+    options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     dispatcher = _Inner(function, targetoptions=options, pipeline_class=compiler)
     dispatcher.pipeline_class = compiler
     return functools.update_wrapper(dispatcher, function)
@@ -179,19 +181,55 @@ def inlined_loop(function):
 
 
 def by_precision(f32, f64):
-    """One name for two twins, for use inside CPU kernels: the first floating argument (scalar or array) decides."""
+    """One name for two twins, on both targets: the first floating argument (scalar or array) decides."""
 
     def choose(*arguments):
-        raise TypeError("callable inside compiled kernels only")
+        raise TypeError("callable inside compiled code only")
 
     # The twin itself becomes the overload's body: a function that only calls it would be compiled as well.
     @overload(choose, strict=False, jit_options={**f32.targetoptions, "pipeline_class": f32.pipeline_class})
     def pick(*arguments):
         elements = (getattr(argument, "dtype", argument) for argument in arguments)
-        real = next(element for element in elements if isinstance(element, types.Float))
-        return (f32 if real.bitwidth == 32 else f64).py_func
+        real = next((element for element in elements if isinstance(element, types.Float)), None)
+        return None if real is None else (f32 if real.bitwidth == 32 else f64).py_func
 
     return choose
+
+
+class _OneOf(_Inner):
+    """One name for twins on the CPU, of which the types of the arguments choose one: that is called, and compiled once.
+
+    (Numba's `overload` compiles anew what is called from functions of other options: a tenth of a second a kernel.)
+    """
+
+    def __init__(self, twins, which):
+        super().__init__(twins[0].py_func, targetoptions=dict(twins[0].targetoptions), pipeline_class=twins[0].pipeline_class)
+        self._twin = lambda kinds: twins[which([getattr(kind, "dtype", kind) for kind in kinds])]
+
+    def get_call_template(self, args, kws):
+        return self._twin(args).get_call_template(args, kws)
+
+    def get_overload(self, args):
+        return self._twin(args).get_overload(args)
+
+
+# What float16 and bfloat16 are to Numba, which knows neither: integers of 16 bits, whose sign tells which.
+FLOAT16, BFLOAT16 = types.uint16, types.int16
+
+
+def by_format(reals, f16, bf16):
+    """One name for twins: the first argument (scalar or array) decides, which is a cell or holds cells."""
+    return _OneOf((reals, f16, bf16), lambda elements: {FLOAT16: 1, BFLOAT16: 2}.get(elements[0], 0))
+
+
+def by_buffer(reals, halves, packed):
+    """One name for three, by the first two arguments: a buffer and cells of reals; and cells of halves; halves as both."""
+
+    def which(elements):
+        buffer, cells = (element in (FLOAT16, BFLOAT16) for element in elements[:2])
+        return 2 if buffer else int(cells)
+
+    return _OneOf((reals, halves, packed), which)
 
 
 @intrinsic
@@ -271,7 +309,38 @@ def stack_array(typingctx, size, dtype):
     return result(size, dtype), codegen
 
 
-REALS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
+_ELEMENTS = {np.dtype(np.float16): FLOAT16, np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
+
+
+def is_bfloat16(dtype):
+    """Whether a dtype is ml_dtypes' bfloat16, or any package's that calls it so: none is imported to ask it."""
+    return dtype.kind == "V" and dtype.itemsize == 2 and dtype.name == "bfloat16"
+
+
+def element_of(dtype):
+    """What a dtype of logits is in a kernel's signature."""
+    return BFLOAT16 if is_bfloat16(dtype) else _ELEMENTS[dtype]
+
+
+def working(element):
+    """The working precision of logits: float32 for halves, else their own."""
+    return types.float32 if element in (FLOAT16, BFLOAT16) else element
+
+
+@intrinsic
+def real_of(typingctx, array):
+    """The working precision of an array's elements, as the type that makes numbers: ``real = real_of(cells); real(0.5)``."""
+    result = types.NumberClass(working(array.dtype))
+
+    def codegen(context, builder, signature, arguments):
+        return context.get_dummy_value()
+
+    return result(array), codegen
+
+
+def has_instruction(name):
+    """Whether the processor compiled for is known to have an instruction, by LLVM's name of it."""
+    return f"+{name}" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 
 
 def view(element, ndim):
@@ -297,9 +366,9 @@ def _without_collection():
 
 
 class RowKernel(dict):
-    """One row kernel: ``kernel[dtype](...)`` runs the machine code for a working precision, compiling it on first use.
+    """One row kernel: ``kernel[dtype](...)`` runs the machine code for logits of a dtype, compiling it on first use.
 
-    A dictionary of entry points, so that a call costs one look-up. A kernel that knows no working precision is called as
+    A dictionary of entry points, so that a call costs one look-up. A kernel that reads no logits is called as
     ``kernel[None](...)``. Types are the caller's business: nothing looks at them again, and an array of another dtype of the
     same size is read as if it were of the right one.
     """
@@ -308,7 +377,7 @@ class RowKernel(dict):
         super().__init__()
         functools.update_wrapper(self, function)
         self.signature = signature
-        self.dispatchers = {}  # by working precision, for those who look at machine code
+        self.dispatchers = {}  # by dtype, for those who look at machine code
 
     def __missing__(self, dtype):
         with global_compiler_lock:
@@ -317,7 +386,7 @@ class RowKernel(dict):
                 if cache_folder() is not None:
                     dispatcher._cache = _kernel_cache(self.__wrapped__, dtype)
                 with _without_collection():
-                    dispatcher.compile(self.signature(dtype and REALS[dtype]))
+                    dispatcher.compile(self.signature(None if dtype is None else element_of(dtype)))
                 self.dispatchers[dtype] = dispatcher
                 # Its machine code, without the look-up of argument types: 0.2 us a call.
                 (self[dtype],) = (result.entry_point for result in dispatcher.overloads.values())
@@ -338,7 +407,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def row_kernel(signature):
-    """Decorate a row kernel; `signature` maps the working precision (a Numba type) to the full signature."""
+    """Decorate a row kernel; `signature` maps the Numba type of a logit, from `element_of`, to the full signature."""
     return lambda function: RowKernel(function, signature)
 
 
@@ -403,10 +472,10 @@ def _default_parents():
 
 
 def _kernel_cache(function, dtype):
-    """A disk cache for one kernel in one precision, with an index of its own.
+    """A disk cache for one kernel and one dtype, with an index of its own.
 
-    Numba writes index and data without a lock: processes that compile different precisions at once would mix them up in a
-    common index. Of one precision they write the same. A file that cannot be read or written costs a compilation, no more.
+    Numba writes index and data without a lock: processes that compile for different dtypes at once would mix them up in a
+    common index. Of one dtype they write the same. A file that cannot be read or written costs a compilation, no more.
     """
 
     class Locator(_CacheLocator):

@@ -9,13 +9,27 @@ around it, on chunking, threads or the machine, and no noise is ever stored.
 >>> choice = ng.categorical(key, np.log([[0.1, 0.7, 0.2], [0.3, 0.3, 0.4]]))
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from . import distribution
 from .actions import Actions, LogProbEntropy, log_prob_entropy, log_prob_entropy_vjp, sample_actions
 from .draws import Draw, draw, merge
 from .generator import Generator, default_rng
 from .ids import row_ids
 from .keys import Key, fold, key
-from .ops import TopK, categorical, conditional_gumbel, gumbel, gumbel_softmax, gumbel_softmax_vjp, gumbel_topk
+from .ops import (
+    TopK,
+    categorical,
+    categorical_ragged,
+    conditional_gumbel,
+    gumbel,
+    gumbel_softmax,
+    gumbel_softmax_vjp,
+    gumbel_topk,
+    inclusion_log_prob,
+)
 from .threads import get_num_threads, set_num_threads
 from .warming import warmup
 
@@ -29,6 +43,7 @@ __all__ = [
     "LogProbEntropy",
     "TopK",
     "categorical",
+    "categorical_ragged",
     "conditional_gumbel",
     "default_rng",
     "distribution",
@@ -39,6 +54,7 @@ __all__ = [
     "gumbel_softmax",
     "gumbel_softmax_vjp",
     "gumbel_topk",
+    "inclusion_log_prob",
     "key",
     "log_prob_entropy",
     "log_prob_entropy_vjp",
@@ -48,3 +64,16 @@ __all__ = [
     "set_num_threads",
     "warmup",
 ]
+
+
+if TYPE_CHECKING:
+    from . import nb as nb
+else:
+
+    def __getattr__(name: str) -> Any:
+        """`numgumbel.nb`, imported when first asked for."""
+        if name == "nb":
+            import importlib
+
+            return importlib.import_module(".nb", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -97,7 +97,7 @@ def sample_actions(
     >>> import numpy as np
     >>> import numgumbel as ng
     >>> logits = np.zeros((2, 5), np.float32)
-    >>> actions = ng.sample_actions(ng.key(42), logits, nvec=(2, 3), mask=[1, 1, 1, 0, 0] * np.ones((2, 1), np.int8))
+    >>> actions = ng.sample_actions(ng.key(42), logits, nvec=(2, 3), mask=[True, True, True, False, False])
     >>> actions.action.shape, bool((actions.action[:, 1] == 0).all())
     ((2, 2), True)
     >>> bool(np.allclose(actions.log_prob, -np.log(2)) and np.allclose(actions.entropy, np.log(2)))
@@ -122,8 +122,8 @@ def sample_actions(
     batch, family, given = (*request.leading, *request.batch), request.family, _inputs(request)
     shape = batch if nvec is None else (*request.leading, *request.along_axis_shape(count))
     action = check.output(places[0], "out.action", shape, _index_dtypes(request), family, given, request.cols)
-    log_prob = check.output(places[1], "out.log_prob", batch, (request.dtype,), family, given)
-    entropy = check.output(places[2], "out.entropy", batch, (request.dtype,), family, given)
+    log_prob = check.output(places[1], "out.log_prob", batch, (request.real,), family, given)
+    entropy = check.output(places[2], "out.entropy", batch, (request.real,), family, given)
     if check.overlap(action, log_prob) or check.overlap(action, entropy) or check.overlap(log_prob, entropy):
         raise ValueError("the arrays of out overlap each other")
     index = action[..., None] if nvec is None else request.axis_last(action)
@@ -194,8 +194,8 @@ def log_prob_entropy(
         raise TypeError(f"out must be a LogProbEntropy or a tuple of 2 arrays, got {type(out).__name__}")
     places = (None,) * 2 if out is None else out
     family, given = request.family, (*_inputs(request), index)
-    log_prob = check.output(places[0], "out.log_prob", request.batch, (request.dtype,), family, given)
-    entropy = check.output(places[1], "out.entropy", request.batch, (request.dtype,), family, given)
+    log_prob = check.output(places[0], "out.log_prob", request.batch, (request.real,), family, given)
+    entropy = check.output(places[1], "out.entropy", request.batch, (request.real,), family, given)
     if check.overlap(log_prob, entropy):
         raise ValueError("the arrays of out overlap each other")
     marked = operation("draw", family.backend)(request, heads, index, log_prob=log_prob, entropy=entropy, given=True)
@@ -337,10 +337,10 @@ def _given_actions(actions: Any, request: Request, nvec: Any, count: int) -> np.
 def _cotangent(array: Any, name: str, request: Request) -> np.ndarray:
     """A derivative of the loss, one a row, of the logits' dtype."""
     if array is None:
-        return np.broadcast_to(np.zeros((), request.dtype), request.batch)
+        return np.broadcast_to(np.zeros((), request.real), request.batch)
     values = host_view(array, name, request.family)
-    if values.dtype != request.dtype:
-        raise TypeError(f"{name} must be {request.dtype} like the logits, got {values.dtype}")
+    if values.dtype != request.real:
+        raise TypeError(f"{name} must be {request.real}, the precision of log_prob, got {values.dtype}")
     if values.shape != request.batch:
         raise ValueError(f"{name} must hold one number a row, shape {request.batch}, got {values.shape}")
     return check.aligned(values)

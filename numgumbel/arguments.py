@@ -6,6 +6,7 @@ categories last, which is all that a driver sees.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ import numpy as np
 from .dispatch import Family, family_of, host_view
 from .kernels.cpu.column_ids import survey_columns
 from .kernels.field import COLUMN_END
+from .kernels.jit import is_bfloat16
 from .keys import check_key
 
 REALS = (np.dtype(np.float32), np.dtype(np.float64))
+FLOAT16 = np.dtype(np.float16)
 SMALLEST_TEMPERATURE, LARGEST_TEMPERATURE = 2.0**-64, 2.0**64
 STEP_END = 1 << 63
 
@@ -29,7 +32,7 @@ class Request:
 
     family: Family
     words: tuple[int, int]  # key words k0, k1
-    dtype: np.dtype  # working precision
+    dtype: np.dtype  # of logits, relaxed samples and gradients
     batch: tuple[int, ...]  # shape of the rows
     columns: int
     axis: int  # where the categories were, counted from the front
@@ -45,6 +48,11 @@ class Request:
     temperature: float = 1.0
     temperatures: np.ndarray | None = None  # float64[batch], in place of temperature
     raises: bool = True
+
+    @property
+    def real(self) -> np.dtype:
+        """The working precision, in which noise, scores and sums are: float32 for float16 and bfloat16."""
+        return working(self.dtype)
 
     @property
     def leading(self) -> tuple[int, ...]:
@@ -86,7 +94,7 @@ def sampling_request(
     if (logits is None) == (probs is None):
         raise TypeError("exactly one of logits and probs must be given, got " + ("neither" if logits is None else "both"))
     name, cells = ("probs", probs) if logits is None else ("logits", logits)
-    family, cells = real_array(cells, name)
+    family, cells = logits_array(cells, name)
     if cells.ndim == 0:
         raise ValueError(f"{name} must have at least one axis, got a scalar")
     axis = axis_of(axis, cells.ndim)
@@ -120,11 +128,115 @@ def sampling_request(
     )
 
 
-def real_array(array: Any, name: str) -> tuple[Family, np.ndarray]:
-    """Family and ndarray of a float32 or float64 argument."""
+def ragged_request(
+    key: object,
+    logits: Any,
+    probs: Any,
+    offsets: Any,
+    *,
+    step: Any,
+    rows: Any,
+    cols: Any,
+    mask: Any,
+    temperature: Any,
+    n: int | None,
+    invalid: str | None,
+) -> tuple[Request, np.ndarray]:
+    """Check the arguments of rows that are stretches of a vector: a request with one cell, mask and id a value; offsets."""
+    words = check_key(key)
+    if (logits is None) == (probs is None):
+        raise TypeError("exactly one of logits and probs must be given, got " + ("neither" if logits is None else "both"))
+    name, cells = ("probs", probs) if logits is None else ("logits", logits)
+    family, cells = logits_array(cells, name)
+    if cells.ndim != 1:
+        raise ValueError(f"{name} must have one axis, all rows one behind the other, got shape {cells.shape}")
+    ends = _offsets(offsets, name, len(cells), family)
+    batch, draws = (len(ends) - 1,), draws_of(n)
+    number, steps = step_of(step, batch, draws, family)
+    constant, temperatures = temperature_of(temperature, "temperature", batch, family)
+    request = Request(
+        family=family,
+        words=words,
+        dtype=cells.dtype,
+        batch=batch,
+        columns=len(cells),
+        axis=0,
+        draws=draws,
+        step=number,
+        steps=steps,
+        rows=row_array(rows, batch, family),
+        cols=None if cols is None else _value_ids(cols, len(cells), family),
+        cells=cells,
+        is_probs=logits is None,
+        mask=mask_array(mask, (), len(cells), 0, family),
+        temperature=constant,
+        temperatures=temperatures,
+        raises=_raises(invalid),
+    )
+    return request, ends
+
+
+def _offsets(offsets: Any, name: str, size: int, family: Family) -> np.ndarray:
+    """Offsets as int64: not decreasing, from 0 to `size`. Looked at in parts, to need no memory."""
+    if offsets is None:
+        raise TypeError("offsets must be given: where each row starts, and where the last one ends")
+    ends = integer_array(offsets, "offsets", family)
+    if ends.ndim != 1 or not len(ends):
+        raise ValueError(f"offsets must have one axis and at least one element, got shape {ends.shape}")
+    step = 1 << 15
+    for start in range(0, len(ends), step):
+        part = ends[start : start + step + 1]
+        bad = np.flatnonzero(part[1:] < part[:-1])
+        if len(bad):
+            at = start + int(bad[0]) + 1
+            raise ValueError(f"offsets must not decrease, got {ends[at]} behind {ends[at - 1]} at position {at}")
+    if ends[0] < 0:
+        raise ValueError(f"offsets must be 0 or more, got {ends[0]} at position 0")
+    if ends[-1] > size:
+        at = int(np.searchsorted(ends, size, side="right"))
+        raise ValueError(f"offsets must end within the {size} {name}, got {ends[at]} at position {at}")
+    return ends
+
+
+def _value_ids(cols: Any, size: int, family: Family) -> np.ndarray:
+    """Column ids as int64, one a value."""
+    ids = integer_array(cols, "cols", family)
+    if ids.shape != (size,):
+        raise ValueError(f"cols must hold one id a value, shape {(size,)}, got shape {ids.shape}")
+    if size:
+        _check_ids(ids)
+    return ids
+
+
+def _check_ids(array: np.ndarray) -> None:
+    """ValueError unless all column ids are in range."""
+    # No id is above all of them joined by or, and a negative one makes that negative: one pass in place of two.
+    if not 0 <= int(np.bitwise_or.reduce(array, axis=None)) < COLUMN_END:
+        _refuse_ids(int(array.min()), int(array.max()))
+
+
+def _refuse_ids(smallest: int, largest: int) -> None:
+    if smallest < 0 or largest >= COLUMN_END:
+        raise ValueError(f"column ids must be from 0 to 2^35 - 17, got values from {smallest} to {largest}")
+
+
+def working(dtype: np.dtype) -> np.dtype:
+    """The working precision of logits of a dtype."""
+    return dtype if dtype.itemsize > 2 else REALS[0]
+
+
+@functools.cache
+def is_logits(dtype: np.dtype) -> bool:
+    """Whether a dtype is one that logits may have: float32, float64, float16 or bfloat16, in native byte order."""
+    return (dtype in (*REALS, FLOAT16) and dtype.isnative) or is_bfloat16(dtype)
+
+
+def logits_array(array: Any, name: str) -> tuple[Family, np.ndarray]:
+    """Family and ndarray of an argument that holds logits or probabilities."""
     family = family_of(array, name)
     values = family.view(array)
-    check_real(values, name)
+    if not is_logits(values.dtype):
+        raise TypeError(f"{name} must be float32, float64, float16 or bfloat16, got {values.dtype}: {_advice(values, name)}")
     return family, aligned(values)
 
 
@@ -135,24 +247,24 @@ def aligned(values: np.ndarray) -> np.ndarray:
 
 def check_real(values: np.ndarray, name: str) -> None:
     """TypeError, with the call that helps, unless the array is float32 or float64 in native byte order."""
+    if values.dtype not in REALS or not values.dtype.isnative:
+        raise TypeError(f"{name} must be float32 or float64, got {values.dtype}: {_advice(values, name)}")
+
+
+def _advice(values: np.ndarray, name: str) -> str:
+    """What to do about an array of a wrong dtype."""
     dtype = values.dtype
-    if dtype in REALS and dtype.isnative:
-        return
-    if dtype.kind in "iu":
-        advice = f"call {name}.astype(np.float64)"
-    elif dtype.kind == "b":
-        advice = "a mask goes into mask="
-    elif dtype.kind == "f" and dtype.newbyteorder("=") in REALS:
-        advice = f'foreign byte order, call {name}.astype({name}.dtype.newbyteorder("="))'
-    elif dtype.kind == "f" and dtype.itemsize == 2:
-        advice = f"call {name}.astype(np.float32)"
-    elif dtype.kind == "f":
-        advice = f"call {name}.astype(np.float64)"
-    elif dtype.kind == "c":
-        advice = f"take {name}.real"
-    else:
-        advice = f"convert it with np.asarray({name}, dtype=np.float64)"
-    raise TypeError(f"{name} must be float32 or float64, got {dtype}: {advice}")
+    if dtype.kind == "b":
+        return "a mask goes into mask="
+    if dtype.kind == "f" and not dtype.isnative and dtype.itemsize <= 8:
+        return f'foreign byte order, call {name}.astype({name}.dtype.newbyteorder("="))'
+    if dtype == FLOAT16 or is_bfloat16(dtype):
+        return f"call {name}.astype(np.float32)"
+    if dtype.kind in "iuf":
+        return f"call {name}.astype(np.float64)"
+    if dtype.kind == "c":
+        return f"take {name}.real"
+    return f"convert it with np.asarray({name}, dtype=np.float64)"
 
 
 def axis_of(axis: Any, ndim: int) -> int:
@@ -258,12 +370,12 @@ def columns_of(cols: Any, batch: tuple[int, ...], columns: int, axis: int, famil
         )
     if not array.size:
         return None, 0
+    smallest, runs_on = 0, False
     if array.ndim > 1 or not array.dtype.isnative:
-        smallest, largest, runs_on = int(array.min()), int(array.max()), False
+        _check_ids(array)
     else:
         smallest, largest, runs_on = _survey(array)
-    if smallest < 0 or largest >= COLUMN_END:
-        raise ValueError(f"column ids must be from 0 to 2^35 - 17, got values from {smallest} to {largest}")
+        _refuse_ids(smallest, largest)
     return (None, smallest) if runs_on else (integer_array(array, "cols", family), 0)
 
 

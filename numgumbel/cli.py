@@ -107,9 +107,9 @@ def sample(
 ) -> None:
     """Sample a category for every row of FILE and print the share of each.
 
-    FILE is a .npy array (rows, categories) of float32 or float64 logits, of any size, or a .csv. In a .csv a first line of
-    names is a header (the categories); a column named "id" (or --id-column) names the rows, and their noise goes with them: an
-    integer as it is, anything else hashed. Without ids a row's noise goes with its position.
+    FILE is a .npy array (rows, categories) of float32, float64 or float16 logits, of any size, or a .csv. In a .csv a first
+    line of names is a header (the categories); a column named "id" (or --id-column) names the rows, and their noise goes with
+    them: an integer as it is, anything else hashed. Without ids a row's noise goes with its position.
 
     --out FILE.npy gets indices: (rows), (n, rows) with --n, (rows, K) with --topk, floats (rows, categories) with --softmax.
     --out FILE.csv gets one line a row, with names where the header has them and one column a draw.
@@ -327,16 +327,17 @@ def _facts() -> dict[str, Any]:
     "--dtype",
     "dtypes",
     multiple=True,
-    type=click.Choice(["float32", "float64"]),
-    help="Precision; may be repeated.  [default: both]",
+    type=click.Choice(["float32", "float64", "float16", "bfloat16"]),
+    help="Of the logits; may be repeated.  [default: float32 and float64]",
 )
 @click.argument("operations", nargs=-1, metavar="[OPERATION]...")
 def warmup(dtypes: tuple[str, ...], operations: tuple[str, ...]) -> None:
     """Compile kernels into the cache folder, so that no later process waits for a compiler.
 
-    OPERATION is a function of the package: categorical, draw, sample_actions, log_prob_entropy, log_prob_entropy_vjp, merge,
-    gumbel, gumbel_softmax, gumbel_softmax_vjp, gumbel_topk, conditional_gumbel, row_ids or fold; all of them if none is named.
-    What is in the folder already is only loaded. The code is for this processor: another kind compiles anew.
+    OPERATION is a function of the package: categorical, categorical_ragged, draw, sample_actions, log_prob_entropy,
+    log_prob_entropy_vjp, merge, gumbel, gumbel_softmax, gumbel_softmax_vjp, gumbel_topk, inclusion_log_prob,
+    conditional_gumbel, row_ids or fold; all of them if none is named. What is in the folder already is only loaded. The code is
+    for this processor: another kind compiles anew.
     """
     from .kernels.jit import cache_folder
 
@@ -347,7 +348,7 @@ def warmup(dtypes: tuple[str, ...], operations: tuple[str, ...]) -> None:
     try:
         with Console(stderr=True).status("compiling"):
             seconds = ng.warmup(operations or None, dtypes or None)
-    except ValueError as problem:
+    except (TypeError, ValueError) as problem:
         raise Refused(str(problem)) from None
     table = Table("kernel", box=None, pad_edge=False)
     table.add_column("s", justify="right")

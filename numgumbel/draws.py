@@ -123,7 +123,7 @@ def draw(
     shape, family, given = (*request.leading, *request.batch), request.family, _inputs(request)
     index = check.output(out and out.index, "out.index", shape, _index_dtypes(request), family, given, request.cols)
     known = {
-        name: check.output(out and getattr(out, name), f"out.{name}", shape, (request.dtype,), family, given) for name in wanted
+        name: check.output(out and getattr(out, name), f"out.{name}", shape, (request.real,), family, given) for name in wanted
     }
     arrays = [index, *known.values()]
     if any(check.overlap(a, b) for i, a in enumerate(arrays) for b in arrays[:i]):

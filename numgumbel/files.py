@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import is_logits
 from .ids import row_ids
 
 __all__ = [
@@ -232,9 +233,9 @@ def open_rows(path: Path, id_column: str | None) -> NpyRows | CsvRows:
         raise FileError(f"{path}: the name must end in .npy or .csv")
     if id_column is not None:
         raise FileError(f"{path}: a .npy file has no column {id_column!r}; --id-column is for .csv")
-    rows = NpyRows(path, "f", "float32 or float64")
-    if rows.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise FileError(f"{path}: the array must be float32 or float64 in native byte order, got {rows.dtype}")
+    rows = NpyRows(path, "f", "float32, float64 or float16")  # of a bfloat16 the format keeps the bytes, not the name
+    if not is_logits(rows.dtype):
+        raise FileError(f"{path}: the array must be float32, float64 or float16 in native byte order, got {rows.dtype}")
     return rows
 
 

@@ -87,6 +87,10 @@ class Generator:
         """`numgumbel.categorical` at the next step; every option but `step`."""
         return ops.categorical(self._key, logits, step=self._take(options), **options)
 
+    def categorical_ragged(self, logits: Any = None, offsets: Any = None, **options: Any) -> Any:
+        """`numgumbel.categorical_ragged` at the next step; every option but `step`."""
+        return ops.categorical_ragged(self._key, logits, offsets, step=self._take(options), **options)
+
     def draw(self, logits: Any = None, **options: Any) -> Draw:
         """`numgumbel.draw` at the next step; every option but `step`."""
         return draws.draw(self._key, logits, step=self._take(options), **options)

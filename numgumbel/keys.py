@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import operator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numba import types
+from numba.core.imputils import lower_constant
+from numba.extending import typeof_impl
 
 from .kernels.cpu.row_ids import fold_key
 
@@ -21,6 +24,7 @@ class Key:
     """A 64-bit key of the Gumbel field. Made by `numgumbel.key`; immutable, hashable, picklable.
 
     ``int(key)`` is the 64-bit number, ``Key(number)`` the key back from it; ``key.words`` are its low and high 32 bits.
+    Compiled code takes a key as argument or global and sees that number, a uint64.
     """
 
     __slots__ = ("_value",)
@@ -58,6 +62,16 @@ class Key:
 
     def __reduce__(self) -> tuple[type[Key], tuple[int]]:
         return Key, (self._value,)
+
+
+def _constant(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """A uint64 that is a global: Numba's own rule writes the object itself into LLVM's text, which is no number for a Key."""
+    return context.get_value_type(kind)(int(value))
+
+
+# In compiled code a key is the number ``int(key)``.
+typeof_impl.register(Key)(lambda key, context: types.uint64)
+lower_constant(types.uint64)(_constant)
 
 
 def check_key(key: object) -> tuple[int, int]:

@@ -34,7 +34,7 @@ def cuda():
         # numba-cuda 0.30 names np.row_stack, which NumPy 2.5 has dropped, while its implementations are imported.
         missing = not hasattr(np, "row_stack")
         if missing:
-            np.vstack = np.vstack
+            np.row_stack = np.vstack  # noqa: NPY201
         try:
             import numba.cuda
             import numba.cuda.dispatcher as dispatcher
@@ -42,7 +42,7 @@ def cuda():
             import numba.cuda.target
         finally:
             if missing:
-                del np.vstack
+                del np.row_stack  # noqa: NPY201
     # A kernel that calls device functions asks for the current device, and only for its compute capability.
     dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=CAPABILITY)
     return numba.cuda

@@ -185,6 +185,17 @@ def cells_columns(rng, rows, columns):
     return {"cols": cols}
 
 
+def repeated_columns(rng, rows, columns):
+    """Column ids of every cell, several times in a row, such that share a group of eight, and the ends of the range."""
+    few = np.array([0, 1, 6, 7, 8, 12, 2**34, 2**35 - 24, 2**35 - 17])
+    return {"cols": rng.choice(few, (rows, columns))}
+
+
+def repeated_columns_of_all(rng, rows, columns):
+    """The same for all rows, in stretches of a group."""
+    return {"cols": np.sort(repeated_columns(rng, 1, columns)["cols"][0])}
+
+
 def masked(rng, rows, columns):
     return {"mask": ~stretch(rng, (rows, columns))}
 
@@ -213,6 +224,11 @@ def everything_short(rng, rows, columns):
     return given
 
 
+def everything_with_ids(rng, rows, columns):
+    """As `everything`, with column ids of every cell."""
+    return everything(rng, rows, columns) | repeated_columns(rng, rows, columns)
+
+
 REQUESTS = (
     plain,
     one_temperature,
@@ -229,6 +245,9 @@ REQUESTS = (
     strided,
     everything,
     everything_short,
+    repeated_columns,
+    repeated_columns_of_all,
+    everything_with_ids,
 )
 
 

@@ -82,6 +82,13 @@ def inverse_cdf_draws(rows, columns):
     return into(out, ng.categorical, x, n=len(out), method="inverse_cdf")
 
 
+def ragged(rows, columns):
+    """Rows of different lengths."""
+    lengths = columns // 2 + np.arange(rows) % (columns + 1)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return into(filled(rows, np.int64), ng.categorical_ragged, logits(1, offsets[-1])[0], offsets)
+
+
 def fortran(rows, columns):
     return categorical(np.asfortranarray(logits(rows, columns)))
 
@@ -246,6 +253,50 @@ def noise(rows, columns):
     return into(out, ng.gumbel)
 
 
+def halves(rows, columns):
+    return logits(rows, columns).astype(np.float16)
+
+
+def halves_categorical(rows, columns):
+    return categorical(halves(rows, columns))
+
+
+def halves_masked(rows, columns):
+    return categorical(halves(rows, columns), mask=np.arange(columns) % 3 != 1)
+
+
+def halves_inverse_cdf(rows, columns):
+    return categorical(halves(rows, columns), method="inverse_cdf")
+
+
+def halves_topk(rows, columns, k=5):
+    x = halves(rows, columns)
+    out = filled((rows, k), np.int64), filled((rows, k), np.float32), filled(rows, np.float32)
+    return into(out, ng.gumbel_topk, x, k)
+
+
+def halves_softmax(rows, columns):
+    x, out = halves(rows, columns), filled((rows, columns), np.float16)
+    return into(out, ng.gumbel_softmax, x, tau=0.5)
+
+
+def halves_softmax_new_output(rows, columns):
+    x = halves(rows, columns)
+    return lambda: ng.gumbel_softmax(KEY, x)
+
+
+def halves_gradient(rows, columns):
+    x, out = halves(rows, columns), filled((rows, columns), np.float16)
+    c = np.cos(x)
+    return into(out, ng.gumbel_softmax_vjp, x, c, tau=0.5)
+
+
+def halves_gradient_of_sample(rows, columns):
+    x = halves(rows, columns)
+    y, out = np.exp(x), filled((rows, columns), np.float16)
+    return into(out, ng.gumbel_softmax_vjp, x, x, sample=y, tau=0.5)
+
+
 # --- wrong on purpose: what must be seen --------------------------------------------------------------------------------------
 
 
@@ -308,8 +359,19 @@ OTHERS = (
     conditional,
     conditional_in_place,
     noise,
+    ragged,
 )
 COLUMNS = columns_run_on, columns_any, columns_int32, columns_of_cells
+HALVES = (
+    halves_categorical,
+    halves_masked,
+    halves_inverse_cdf,
+    halves_topk,
+    halves_softmax,
+    halves_softmax_new_output,
+    halves_gradient,
+    halves_gradient_of_sample,
+)
 ONE_ROW = (
     plain,
     new_output,
@@ -335,6 +397,8 @@ GROUPS = {
     "rows by bound": ((*CATEGORICAL, *COLUMNS, *OTHERS), (20_000, 203), (2_000, 203)),
     "long rows": ((*CATEGORICAL, *COLUMNS, *OTHERS), (32, 128_256), (32, 5_000)),
     "one row": (ONE_ROW, (1, 40_000_000), (1, 600_000)),
+    "halves": (HALVES, (100, 60_000), (32, 5_000)),
+    "halves, short rows": (HALVES, (1_000_000, 6), (20_000, 6)),
     "many draws": (DRAWS, (1, 6), (1, 6)),
     "wrong": (WRONG, (200_000, 6), (1_000, 6)),
 }
@@ -344,6 +408,8 @@ CONVERTED = {"row_ids_int32", "temperatures_single"}
 
 # Cases that keep tables: up to 16 bytes a category, for each thread.
 TABLES = {"inverse_cdf_draws"}
+# Cases with a row of float32 a thread, which is rounded into the result: 4 bytes a category.
+SPARE_ROW = {"halves_softmax", "halves_softmax_new_output", "halves_gradient"}
 
 
 def status(name):

@@ -106,6 +106,13 @@ def uniforms(words, step, n, row):
     return np.concatenate(found)
 
 
+def log_inclusion(d):
+    """log(1 - exp(-exp(d))) in float64, by whichever way is accurate there."""
+    with np.errstate(all="ignore"):
+        y = np.exp(d)
+        return np.where(y < 1e-8, d - y / 2, np.where(y < 0.5, np.log(-np.expm1(-y)), np.log1p(-np.exp(-y))))
+
+
 # The operations, in float64, over rows: logits x[R, K] in effect (-inf where excluded), temperatures t[R], noise g[R, K].
 
 

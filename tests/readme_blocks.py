@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 README = Path(__file__).parents[1] / "README.md"
-PAGES = [README, README.parent / "docs" / "counterfactuals.md"]  # whose Python is run
+DOCS = sorted((README.parent / "docs").glob("*.md"))
+PAGES = [README, *(page for page in DOCS if ">>> " in page.read_text())]  # whose Python is run
 
 
 def shell(name):

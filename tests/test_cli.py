@@ -55,7 +55,7 @@ def sampled(run, *arguments):
 # --- results -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("block", [1 << 23, 8 * 7 * 3])
 def test_npy_equals_the_functions(run, monkeypatch, dtype, block):
     """Also in blocks of three rows, or fewer: the result is that of the whole array."""
@@ -225,8 +225,9 @@ BAD = {
         "not a .npy file that can be read",
     ),
     "pickle": (lambda: np.save("x.npy", np.array([{}]), allow_pickle=True), ["x.npy"], "x.npy:"),
-    "integers": (lambda: np.save("x.npy", np.ones((2, 3), int)), ["x.npy"], "must be float32 or float64, got int64"),
-    "float16": (lambda: np.save("x.npy", np.ones((2, 3), np.float16)), ["x.npy"], "got float16"),
+    "integers": (lambda: np.save("x.npy", np.ones((2, 3), int)), ["x.npy"], "must be float32, float64 or float16, got int64"),
+    "longdouble": (lambda: np.save("x.npy", np.ones((2, 3), np.longdouble)), ["x.npy"], "must be float32, float64 or float16"),
+    "bytes of bfloat16": (lambda: np.save("x.npy", np.ones((2, 3), "V2")), ["x.npy"], "must be float32, float64 or float16"),
     "byte order": (lambda: np.save("x.npy", np.ones((2, 3), ">f8")), ["x.npy"], "native byte order"),
     "three axes": (lambda: np.save("x.npy", np.ones((2, 3, 4))), ["x.npy"], "got shape (2, 3, 4)"),
     "no categories": (lambda: np.save("x.npy", np.ones((2, 0))), ["x.npy"], "no categories"),

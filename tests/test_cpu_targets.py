@@ -65,6 +65,11 @@ for dtype in (np.float32, np.float64):
         add(ng.gumbel(key, logits.shape, dtype=dtype, cols=options.get("cols"), step=options.get("step", 0)))
         if dtype == np.float32:
             add(ng.categorical(key, logits, **options))
+            half = logits.astype(np.float16)  # read by an instruction here, by bit tricks where that may be missing
+            add(ng.categorical(key, half.reshape(-1, 6)))
+            if os.environ.get("WHOLE"):
+                add(ng.categorical(key, half, **options))
+                add(ng.gumbel_softmax(key, half, step=options.get("step", 0)))
         if not os.environ.get("WHOLE"):
             continue
         add(ng.categorical(key, logits, **options))
@@ -72,6 +77,10 @@ for dtype in (np.float32, np.float64):
         for part in ng.gumbel_topk(key, logits, 9, **options):
             add(part)
         add(ng.conditional_gumbel(key, logits, np.arange(40), n=2, **options))
+        short, ids = logits[:, :30], rng.integers(0, 2**35 - 16, 60_000)
+        add(ng.categorical(key, short, cols=ids[: short.size].reshape(short.shape)))
+        add(ng.categorical_ragged(key, logits.reshape(-1), np.cumsum(np.arange(300)), cols=ids, invalid="mark"))
+        add(ng.categorical_ragged(key, logits.reshape(-1), np.cumsum(np.arange(300)), invalid="mark"))
         options.pop("temperature", None)
         y = ng.gumbel_softmax(key, logits, tau=0.6, **options)
         add(y)

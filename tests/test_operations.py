@@ -87,6 +87,17 @@ def run_inverse_cdf(x, **given):
     same(ng.categorical(KEY, x, method="inverse_cdf", n=12, **given)[0], wanted)
 
 
+def run_ragged(x, cols=None, **given):
+    """Rows of one length, one behind the other: the same as `categorical`."""
+    if "mask" in given:
+        given["mask"] = np.broadcast_to(given["mask"], x.shape).reshape(-1)
+    flat = None if cols is None else np.broadcast_to(cols, x.shape).reshape(-1)
+    got = ng.categorical_ragged(KEY, x.reshape(-1), np.arange(len(x) + 1) * x.shape[1], cols=flat, **given)
+    if "mask" in given:
+        given["mask"] = given["mask"].reshape(x.shape)
+    same(got, check_categorical(x, cols=cols, **given))
+
+
 def run_topk(x, **given):
     for k in {1, min(5, x.shape[1]), x.shape[1]}:
         for got, wanted in zip(ng.gumbel_topk(KEY, x, k, **given), check_topk(x, k, **given), strict=True):
@@ -138,6 +149,31 @@ def run_conditional(x, temperature=1.0, **given):
         same(ng.conditional_gumbel(KEY, x, index, temperature=temperature, scores=scores, **given), wanted)
     wanted = np.stack([dense.conditional(KEY, cells, index, temperature, sample, **address) for sample in (5, 6)])
     same(ng.conditional_gumbel(KEY, x, index, temperature=temperature, sample=5, n=2, **given), wanted)
+
+
+def run_plain_topk(x, **given):
+    x = np.where(np.isnan(x), x.dtype.type(0), x)
+    k = min(3, x.shape[1])
+    for step, temperature in ((0, 1.0), (2**40 + 3, 0.3), (5, 0.0)):
+        wanted = check_topk(x, k, step=step, temperature=temperature)
+        for cells, pick in ((x, slice(None)), (x[0], 0), (x[None], None)):
+            for got, expected in zip(ng.gumbel_topk(KEY, cells, k, step=step, temperature=temperature), wanted, strict=True):
+                same(got, expected[pick])
+
+
+def run_inclusion(x, temperature=1.0, **given):
+    """Of what `gumbel_topk` gives, the formula in NumPy, at the indices and thresholds of the dense oracle."""
+    k = (x.shape[1] + 1) // 2
+    got = ng.inclusion_log_prob(x, ng.gumbel_topk(KEY, x, k, temperature=temperature, **given), temperature=temperature)
+    index, _, threshold = check_topk(x, k, temperature=temperature, **given)
+    t, kappa = np.broadcast_to(temperature, len(x))[:, None], threshold[:, None].astype(np.float64)
+    limit, chosen = np.finfo(x.dtype).max, np.take_along_axis(x, index, 1)
+    with np.errstate(all="ignore"):
+        phi = np.clip(chosen.astype(np.float64) * (1 / t).astype(x.dtype), -limit, limit)
+        wanted = oracle.log_inclusion(phi - kappa)
+    wanted[(t == 0) | (kappa == -np.inf) | (chosen == np.inf)] = 0
+    tolerance, tiny = (1e-6, 1e-38) if x.dtype == np.float32 else (1e-11, 1e-300)
+    np.testing.assert_allclose(got, np.where(index < 0, -np.inf, wanted), rtol=tolerance, atol=tiny)
 
 
 def run_noise(x, temperature=None, mask=None, **given):
@@ -257,9 +293,13 @@ CASES = {
     ("categorical", "cpu"): run_categorical,
     ("plain_categorical", "cpu"): run_plain_categorical,
     ("inverse_cdf", "cpu"): run_inverse_cdf,
+    ("ragged", "cpu"): run_ragged,
     ("topk", "cpu"): run_topk,
     ("softmax", "cpu"): run_softmax,
     ("plain_softmax", "cpu"): run_plain_softmax,
+    ("softmax_gradient", "cpu"): run_softmax_vjp,
+    ("plain_topk", "cpu"): run_plain_topk,
+    ("inclusion", "cpu"): run_inclusion,
     ("softmax_vjp", "cpu"): run_softmax_vjp,
     ("noise", "cpu"): run_noise,
     ("conditional", "cpu"): run_conditional,
@@ -307,14 +347,11 @@ def test_a_wrong_kernel_is_noticed(run, monkeypatch):
 
     def shifted(name):
         def driver(request, *rest, **named):
-            if name in ("merge", "chosen_columns"):
+            if name in ("merge", "chosen_columns", "inclusion"):  # they draw nothing: what they get is that of another step
                 return genuine[name](request, *rest)
-            if name == "plain_draw":
-                cells, mask, heads, step, *others = rest
-                return genuine[name](request, cells, mask, heads, step + 1, *others)
             if name.startswith("plain"):
-                cells, step, *others = rest
-                return genuine[name](request, cells, step + 1, *others)
+                place = {"plain_draw": 3, "plain_topk": 2}.get(name, 1)
+                return genuine[name](request, *rest[:place], rest[place] + 1, *rest[place + 1 :])
             if name.endswith("_vjp"):
                 request.temperatures, request.temperature = None, 1 + 1e-4
             elif request.steps is None:

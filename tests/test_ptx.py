@@ -15,7 +15,7 @@ from numba import float32, float64, int32, int64, njit, types, uint32, uint64
 from numba.core.dispatcher import Dispatcher
 from ptx_machine import Machine, fma32, fma64
 
-from numgumbel.kernels import distribution, elementary, field, moments, philox
+from numgumbel.kernels import distribution, elementary, field, halves, moments, philox
 
 pytestmark = pytest.mark.cuda
 
@@ -130,6 +130,11 @@ def any_f64(count=WORDS):
     return floats(np.float64, count)
 
 
+def all_halves(count=WORDS):
+    """Every pattern of 16 bits, several times, with anything above them."""
+    return (words32(count) & ~np.uint32(0xFFFF)) | (np.arange(count, dtype=np.uint32) & np.uint32(0xFFFF))
+
+
 def each(pick, function, signature, makers, lanes=MANY):
     """Cases for the elements of a tuple result."""
     return [(pick(function, element), signature, makers, lanes) for element in range(pick.size)]
@@ -230,6 +235,10 @@ CASES = {
         [reduced(np.float64, -40, 40), positive(np.float64, 0, 20), reduced(np.float64, -90, 0)] * 2,
         FEW,
     ),
+    "f32_of_f16": one(halves.f32_of_f16, float32(uint32), [all_halves]),
+    "f32_of_bf16": one(halves.f32_of_bf16, float32(uint32), [all_halves]),
+    "f16_of_f32": one(halves.f16_of_f32, uint32(float32), [any_f32]),
+    "bf16_of_f32": one(halves.bf16_of_f32, uint32(float32), [any_f32]),
     "pdf": one(distribution.pdf, f64_3, [reduced(np.float64, -20, 60), loc, scale], FEW),
     "cdf": one(distribution.cdf, f64_3, [reduced(np.float64, -20, 60), loc, scale], FEW),
     "ppf": one(distribution.ppf, f64_3, [reduced(np.float64, -0.1, 1.1), loc, scale], FEW),
@@ -271,7 +280,7 @@ ALL = [pytest.param(*case, id=f"{name}-{number}") for name, cases in CASES.items
 def test_every_scalar_has_a_case():
     public = {
         name
-        for module in (philox, elementary, field, moments, distribution)
+        for module in (philox, elementary, field, halves, moments, distribution)
         for name, value in vars(module).items()
         if isinstance(value, Dispatcher) and inspect.getmodule(value.py_func) is module
     }

@@ -59,9 +59,9 @@ def test_links_lead_somewhere(page):
 def test_docstrings():
     """Every example in a docstring of the package."""
     import numgumbel
-    from numgumbel import distribution, generator, ids, keys, ops, warming, workloads
+    from numgumbel import actions, distribution, draws, generator, ids, keys, nb, ops, warming, workloads
 
-    for module in (numgumbel, distribution, generator, ids, keys, ops, warming, workloads):
+    for module in (numgumbel, actions, distribution, draws, generator, ids, keys, nb, ops, warming, workloads):
         result = doctest.testmod(module)
         assert result.failed == 0, module
         assert result.attempted > 0, module
@@ -71,6 +71,15 @@ def test_docstrings():
     "name",
     [
         *("categorical", "conditional_gumbel", "gumbel", "gumbel_softmax", "gumbel_softmax_vjp", "gumbel_topk"),
+        *(
+            "inclusion_log_prob",
+            "draw",
+            "merge",
+            "sample_actions",
+            "log_prob_entropy",
+            "log_prob_entropy_vjp",
+            "categorical_ragged",
+        ),
         *("key", "fold", "row_ids", "default_rng", "warmup"),
     ],
 )

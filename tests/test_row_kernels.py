@@ -16,6 +16,7 @@ NAN, INF = np.nan, np.inf
 def way(request, monkeypatch):
     end = 1 << 62 if request.param == "side by side" else 0
     monkeypatch.setattr(cpu, "SHORT", dict.fromkeys(cpu.SHORT, end))
+    monkeypatch.setattr(cpu, "SHORT_OF_CELL_IDS", end)
     return request.param
 
 
@@ -41,6 +42,45 @@ def test_everything_at_once(way, columns, dtype):
     ids = rng.integers(-(2**63), 2**63 - 1, rows)
     check(x)
     check(x, mask=mask, step=step, temperature=temperature, rows=ids)
+    for shape in (columns, x.shape):
+        for end in (12, 2**35 - 16):  # few ids, some of them repeated in a row; and any
+            cols = rng.integers(0, end, shape)
+            check(x, cols=cols)
+            check(x, cols=cols, mask=mask, step=step, temperature=temperature, rows=ids)
+    check(x, cols=np.arange(5, 5 + columns), mask=mask, step=step, temperature=temperature, rows=ids)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ids_in_any_layout(way, dtype):
+    """Strides of logits and ids, batches of two and three axes, draws, an index of 32 bits."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(40, 9, 11)).astype(dtype)
+    cols = rng.integers(0, 2**35 - 16, x.shape)
+    wanted = dense.categorical(KEY, x.reshape(-1, 11), cols=cols.reshape(-1, 11)).reshape(40, 9)
+    np.testing.assert_array_equal(ng.categorical(KEY, x, cols=cols), wanted)
+    backwards = lambda a: a[:, ::-1, ::-1].copy()[:, ::-1, ::-1]
+    for turned in (np.asfortranarray, lambda a: np.repeat(a, 2, -1)[..., ::2], backwards):
+        np.testing.assert_array_equal(ng.categorical(KEY, turned(x), cols=turned(cols)), wanted)
+        np.testing.assert_array_equal(ng.categorical(KEY, x[:, :, None], cols=turned(cols[:, :, None]))[..., 0], wanted)
+    narrow = np.empty(wanted.shape, np.int32)
+    np.testing.assert_array_equal(ng.categorical(KEY, x, cols=cols, out=narrow), wanted)
+    draws = ng.categorical(KEY, x, cols=cols, n=3)
+    np.testing.assert_array_equal(draws[0], wanted)
+    np.testing.assert_array_equal(draws[2], ng.categorical(KEY, x, cols=cols, step=2))
+
+
+@pytest.mark.parametrize("end", [8, 2**35 - 16])
+def test_repeated_ids_have_the_same_noise(way, end):
+    """Two alternatives of one id never change places: the larger logit wins of them, and of equal ones the first."""
+    rng = np.random.default_rng(7)
+    ids = rng.integers(0, end, (500, 6))
+    cols = np.concatenate([ids, ids, ids], axis=1)
+    x = np.zeros(cols.shape, np.float32)
+    index = ng.categorical(KEY, x, cols=cols)
+    assert (index < 6).all()
+    x[:, 12:] += 1e-6
+    higher = ng.categorical(KEY, x, cols=cols)
+    np.testing.assert_array_equal(higher, index + 12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -94,23 +134,42 @@ def test_peaked_rows_skip_and_do_not_miss(monkeypatch, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("k", [1, 7, 16, 17, 1500])
+@pytest.mark.parametrize("k", [1, 7, 17, 100, 341, 342, 1500])
 def test_top_k_of_long_rows(k, dtype):
-    """Flat, peaked, sorted, constant, clamped and masked rows, whose heap fills early, late or never."""
+    """Flat, peaked, sorted, constant, clamped and masked rows, whose places fill early, late or never."""
     columns = 5000
     limit = np.finfo(dtype).max
     rng = np.random.default_rng(5)
-    x = rng.normal(size=(8, columns)).astype(dtype)
+    x = rng.normal(size=(12, columns)).astype(dtype)
     x[1, rng.integers(columns, size=9)] += 40
     x[2], x[3] = np.sort(x[2]), np.sort(x[3])[::-1]
     x[4] = 1.25
     x[5] = rng.choice([limit, -limit, -np.inf, limit / 2], columns)
     x[6, 20:4500] = -np.inf
     x[7] = np.where(np.arange(columns) < 3000, -limit, rng.normal(size=columns))
+    x[8] = np.where(np.arange(columns) % 300 == 0, x[8], -np.inf)  # few in every tile, and worse ones later
+    x[8] -= np.arange(columns) // 1000
+    x[9] = 1e30 * np.where(rng.random(columns) < 0.01, 1, -1)  # ties above and below
+    x[10, rng.integers(columns, size=40)] = np.inf
+    x[11] = 30 * rng.normal(size=columns)
     for temperature in (1.0, 0.01, 0.0):
         wanted = dense.topk(KEY, dense.cells(x, mask=None), k, temperature=temperature)
         for got, expected in zip(ng.gumbel_topk(KEY, x, k, temperature=temperature), wanted, strict=True):
             np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [1, 3, 7, 40])
+def test_top_k_where_scores_are_far_below_their_bounds(k, dtype):
+    """Little more than k categories in reach: the last of them have little noise, whose bound is 0.3 and more above it."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(300, 700)).astype(dtype)
+    for row in range(300):
+        x[row, rng.choice(700, k + 2 + row % (k + 3), replace=False)] += 40 + rng.uniform(0, 2, k + 2 + row % (k + 3)).astype(
+            dtype
+        )
+    for got, expected in zip(ng.gumbel_topk(KEY, x, k), dense.topk(KEY, x, k), strict=True):
+        np.testing.assert_array_equal(got, expected)
 
 
 def test_the_tail_is_read_side_by_side():

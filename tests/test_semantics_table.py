@@ -5,6 +5,7 @@ operation. What does not apply is said, with its reason, in the operation's entr
 not take, `exempt` whole rows. So an operation is added by one entry, a row by one function, and neither passes unseen.
 """
 
+import importlib.util
 import inspect
 import itertools
 import re
@@ -15,6 +16,7 @@ from typing import Any
 
 import dense
 import numpy as np
+import oracle
 import pytest
 
 import numgumbel as ng
@@ -23,6 +25,11 @@ KEY = ng.key(7, "semantics table")
 INF, NAN = np.inf, np.nan
 NEGATIVE_NAN = np.copysign(NAN, -1)  # what 0/0 and inf - inf give on x86
 REALS = [np.float32, np.float64]
+HALVES = [np.dtype(np.float16)]
+if importlib.util.find_spec("ml_dtypes"):
+    import ml_dtypes
+
+    HALVES.append(np.dtype(ml_dtypes.bfloat16))
 
 # What sampling functions have in common. An operation that does not take one of these says why.
 COMMON = ("key", "probs", "step", "rows", "cols", "mask", "temperature", "axis", "n", "invalid", "out")
@@ -114,8 +121,9 @@ def best_of(x, options, nvec=None):
 
 
 def real_of(x):
+    """The precision in which logits x are worked on, and other arguments are given."""
     dtype = getattr(x, "dtype", np.dtype(np.float64))
-    return dtype if dtype in REALS else np.dtype(np.float64)
+    return np.dtype(np.float32 if dtype in (np.float32, *HALVES) else np.float64)
 
 
 def waves(x, options):
@@ -123,7 +131,8 @@ def waves(x, options):
     shape, axis = shape_of(x, options), options.get("axis", -1)
     if not shape:
         return np.zeros(shape)
-    c = np.cos(np.arange(shape[axis])).astype(real_of(x))
+    c = (np.cos(np.arange(shape[axis])) * 16).round() / 16  # no digits that 16 bits do not have
+    c = c.astype(x.dtype if getattr(x, "dtype", None) in HALVES else real_of(x))
     return np.moveaxis(np.broadcast_to(c, (*np.delete(shape, axis), shape[axis])), -1, axis)
 
 
@@ -189,6 +198,36 @@ def merged(key, x, **options):
     return ng.merge(shards, temperature=options.get("temperature", 1.0))
 
 
+def ragged(key, x, **options):
+    """Rows of one length, one behind the other."""
+    given = x if x is not None else options.get("probs")
+    if not isinstance(given, np.ndarray) or isinstance(given, np.ma.MaskedArray) or given.ndim == 0:
+        return ng.categorical_ragged(key, x, [0, np.size(given)], **options)
+    shape, (*batch, columns) = given.shape, given.shape
+    flat = {}
+    for name, value in options.items():
+        if (name == "mask" and value is not None) or (name == "cols" and np.shape(value) in ((columns,), shape)):
+            flat[name] = np.broadcast_to(value, shape).reshape(-1)
+        elif name in ("step", "rows", "temperature") and np.shape(value) == tuple(batch):
+            flat[name] = np.asarray(value).reshape(-1)
+        else:
+            flat[name] = value
+    offsets = np.arange(int(np.prod(batch)) + 1) * columns
+    if x is None:
+        flat["probs"] = given.reshape(-1)
+    index = ng.categorical_ragged(key, None if x is None else x.reshape(-1), offsets, **flat)
+    return index if options.get("out") is not None or len(batch) == 1 else index.reshape(*index.shape[:-1], *batch)
+
+
+def included(key, x, **options):
+    """Of the two best, drawn here."""
+    told = {name: options.pop(name) for name in ("temperature", "axis", "out") if name in options}
+    drawn = {name: told[name] for name in ("temperature", "axis") if name in told}
+    columns = (shape_of(x, options) or (1,))[told.get("axis", -1)]
+    top = ng.gumbel_topk(key, x, min(2, max(columns, 1)), **{"invalid": "mark"} | options | drawn)
+    return ng.inclusion_log_prob(x, top, **told)
+
+
 def field_of(key, x, **options):
     """The noise of logits x; their dtype is its own."""
     if options.get("out") is None:
@@ -208,18 +247,24 @@ NO_NOISE = {
 }
 POLICY = {"probs": "policies have logits"}
 RELAXED = {"temperature": "called tau"}
+NO_COLUMNS = {"same ids": "column ids do not count"}
 TIE_IS_GIVEN = {"tie": "the choice is given, none is made"}
 
 OPERATIONS = {
     "categorical": Operation("categorical", ng.categorical, ("index",)),
     "inverse_cdf": Operation(
-        "categorical", lambda key, x, **o: ng.categorical(key, x, method="inverse_cdf", **o), ("index",), fixed=("method",)
+        "categorical",
+        lambda key, x, **o: ng.categorical(key, x, method="inverse_cdf", **o),
+        ("index",),
+        fixed=("method",),
+        exempt=NO_COLUMNS,
     ),
     "inverse_cdf n=9": Operation(
         "categorical",
         lambda key, x, **o: ng.categorical(key, x, method="inverse_cdf", **{"n": 9} | o),
         ("index",),
         fixed=("method",),
+        exempt=NO_COLUMNS,
     ),
     "draw": Operation("draw", drawn, ("index", "col", *KNOWN), fixed=("want",)),
     "gumbel_softmax": Operation(
@@ -297,6 +342,28 @@ OPERATIONS = {
         ("scores",),
         exempt=TIE_IS_GIVEN | {"n": "its draws differ in the sample, not in the step: a row of its own"},
     ),
+    "categorical_ragged": Operation(
+        "categorical_ragged",
+        ragged,
+        ("index",),
+        lacks={"axis": "rows lie one behind the other"},
+        exempt={
+            "shapes": "a row without values is an invalid row: a row of its own",
+            "a scalar": "values are a vector",
+            "lists": "one list holds all rows",
+        },
+    ),
+    "inclusion_log_prob": Operation(
+        "inclusion_log_prob",
+        included,
+        ("log_q",),
+        ("log_q",),
+        lacks={
+            "probs": "their logarithm is to be given",
+            **dict.fromkeys(("key", "step", "rows", "cols", "mask", "n", "invalid"), "it is the sample's"),
+        },
+        exempt={"tie": "the sample is given, none is made"},
+    ),
     "merge": Operation(
         "merge",
         merged,
@@ -318,7 +385,10 @@ OPERATIONS = {
             "axis": "columns are the last axis",
         },
         exempt=dict.fromkeys(
-            ("excluded", "invalid rows", "+inf", "tie", "other dtypes", "lists", "layouts", "shapes", "a scalar", "overlap"),
+            (
+                "excluded", "invalid rows", "+inf", "tie", "halves", "other dtypes", "lists", "layouts", "shapes", "a scalar",
+                "overlap",
+            ),
             "no logits are read",
         ),
     ),
@@ -410,6 +480,10 @@ def excluded(operation, dtype):
     for name, value in (("log_prob", -np.log(size)), ("logsumexp", np.log(3)), ("entropy", np.log(size))):
         if name in result:
             np.testing.assert_allclose(result[name], value, rtol=8 * np.finfo(dtype).eps)
+    if "log_q" in result:
+        top = ng.gumbel_topk(KEY, excluded_x, 2)
+        wanted = np.repeat(oracle.log_inclusion(-top.threshold[:, None]), 2, axis=1)  # logits of 0
+        np.testing.assert_allclose(result["log_q"], wanted, rtol=1e-4)
     for name, value in (("sample", 0), ("gradient", 0), ("scores", -INF)):
         if name in result:
             assert (result[name][..., ~allowed] == value).all()
@@ -490,13 +564,13 @@ def invalid_rows(operation, dtype):
             for given in ({}, {"invalid": "raise"}, {"invalid": None}) if "invalid" in operation.arguments else ():
                 with pytest.raises(ValueError, match=rf"{operation.function}: 2 of 6 rows invalid .*\): row 2, 5;"):
                     operation(x, **given)
-            if "out" in operation.arguments:
+            if {"out", "invalid"} <= operation.arguments:
                 places = {name: np.zeros_like(part) for name, part in marked.items()}
                 with pytest.raises(ValueError, match="2 of 6 rows"):
                     operation(x, out=operation.as_out(places))
                 same({name: places[name] for name in marked if name != "col"}, {n: marked[n] for n in marked if n != "col"})
     if "invalid" in operation.arguments:
-        with pytest.raises(ValueError, match=r"the row is invalid"):
+        with pytest.raises(ValueError, match=r"the row is invalid|1 of 1 rows invalid"):
             operation(np.full(1, NAN, dtype))
         with pytest.raises(ValueError, match=r'invalid must be None, "raise" or "mark", got \'drop\''):
             operation(clean, invalid="drop")
@@ -573,6 +647,7 @@ def plus_infinity(operation, dtype):
         "col": 3,
         "action": [3, 650] if "action" in operation.wide else 3,
         "score": INF,
+        "log_q": 0,
         "log_prob": 0,
         "logsumexp": INF,
         "entropy": 0,
@@ -650,7 +725,7 @@ def overflow(operation, dtype):
     for name in ("index", "col", "action"):
         if name in got:
             assert (got[name] >= 0).all()
-    for name, value in (("score", -big), ("logsumexp", -big), ("log_prob", -np.log(2)), ("entropy", np.log(2))):
+    for name, value in (("score", -big), ("logsumexp", -big), ("log_prob", -np.log(2)), ("entropy", np.log(2)), ("log_q", 0)):
         if name in got and operation.function != "gumbel_topk":
             np.testing.assert_allclose(got[name], dtype(value), rtol=4 * np.finfo(dtype).eps)
     if operation.function == "gumbel_topk":
@@ -682,6 +757,7 @@ def temperature_zero(operation, dtype):
         "logsumexp": x.max(axis=1),
         "log_prob": 0,
         "entropy": 0,
+        "log_q": 0,
     }
     if operation.function == "gumbel_topk":
         order = np.argsort(-x, axis=1, kind="stable")
@@ -937,6 +1013,118 @@ def lists(operation, dtype):
     assert operation([1, 2, 3]).keys() == got.keys()
 
 
+@row("halves", "float16, bfloat16 (of the package ml_dtypes)")
+def of_16_bits(operation, dtype):
+    half = HALVES[0 if dtype == np.float32 else -1]
+    x = logits(5, 17).astype(half)
+    x[1, 3:5] = -INF
+    got, wanted = operation(x), operation(x.astype(np.float32))
+    for name, part in got.items():
+        if name in ("sample", "gradient"):
+            np.testing.assert_array_equal(part.astype(np.float64), wanted[name].astype(half).astype(np.float64))
+            assert part.dtype == half
+        else:
+            np.testing.assert_array_equal(part, wanted[name])
+            assert part.dtype == wanted[name].dtype
+    if "probs" in operation.arguments:
+        p = np.random.default_rng(0).random((5, 17)).astype(half)
+        wide = operation(None, probs=p.astype(np.float32))
+        for name, part in operation(None, probs=p).items():
+            np.testing.assert_array_equal(part.astype(np.float64), wide[name].astype(part.dtype).astype(np.float64))
+
+
+@row("same ids", "two columns of a row with the same id", "cols")
+def same_ids(operation, dtype):
+    x = logits(200, 6, dtype=dtype)
+    ids = np.array([4, 9, 4, 9, 4, 1])
+    noise = ng.gumbel(KEY, rows=np.arange(200), cols=ids, dtype=dtype)
+    np.testing.assert_array_equal(noise[:, 0], noise[:, 4])
+    got = operation(x, cols=ids)
+    scores = (x.astype(np.float64) + noise).argmax(axis=1)  # no two of these are within rounding
+    if "noise" in got and operation.function == "gumbel":
+        np.testing.assert_array_equal(got["noise"], noise)
+    elif operation.function == "conditional_gumbel":
+        free = ng.gumbel(ng.fold(KEY, 0, tag=2), rows=np.arange(200), cols=ids, dtype=dtype)
+        wanted = oracle.conditional(x.astype(np.float64), x.argmax(axis=1), np.exp(-free.astype(np.float64)), np.ones(200))
+        wanted = x + wanted if "scores" in got else wanted
+        np.testing.assert_allclose(next(iter(got.values())), wanted, rtol=1e-4, atol=1e-4)
+    elif "gradient" in got:
+        y = ng.gumbel_softmax(KEY, x, cols=ids)
+        wanted = oracle.softmax_vjp(y.astype(np.float64), waves(x, {}), np.ones(200))
+        np.testing.assert_allclose(got["gradient"], wanted, atol=1e-5)
+    elif "sample" in got:
+        np.testing.assert_array_equal(got["sample"].argmax(axis=1), scores)
+    elif operation is OPERATIONS["sample_actions deterministic"]:
+        np.testing.assert_array_equal(got["action"], x.argmax(axis=1))
+    elif operation is OPERATIONS["sample_actions heads"]:
+        np.testing.assert_array_equal(got["action"][:, 0], (x + noise)[:, :3].argmax(axis=1))
+    elif operation.function == "merge":
+        assert np.isin(got["col"], ids).all()
+        np.testing.assert_array_equal(got["col"], ids[scores])
+    elif "index" in got:
+        first = got["index"][:, 0] if "index" in operation.wide else got["index"]
+        np.testing.assert_array_equal(first, scores)
+    else:
+        np.testing.assert_array_equal(got["action"], scores)
+
+
+@row("no values", "categorical_ragged: a row without values", "offsets")
+def no_values(operation, dtype):
+    values = logits(9, dtype=dtype)
+    got = ng.categorical_ragged(KEY, values, [1, 4, 4, 8], invalid="mark")
+    assert got[1] == -1
+    alone = operation(values[None, 1:4]), operation(values[None, 4:8], rows=[2])
+    np.testing.assert_array_equal(got[[0, 2]], [part["index"][0] for part in alone])
+    spoilt = values.copy()
+    spoilt[[0, 8]] = NAN
+    np.testing.assert_array_equal(ng.categorical_ragged(KEY, spoilt, [1, 4, 4, 8], invalid="mark"), got)
+    with pytest.raises(ValueError, match=r"categorical_ragged: 1 of 3 rows invalid .* row 1;"):
+        ng.categorical_ragged(KEY, values, [1, 4, 4, 8])
+
+
+@row("offsets", "categorical_ragged: offsets that decrease, or lie outside the values", "offsets")
+def wrong_offsets(operation, dtype):
+    values = logits(9, dtype=dtype)
+    np.testing.assert_array_equal(ng.categorical_ragged(KEY, values, [0, 9]), operation(values[None])["index"])
+    for offsets, message in (
+        ([0, 5, 4], "at position 2"),
+        ([-1, 3], "at position 0"),
+        ([0, 10], "at position 1"),
+        ([], "axis"),
+    ):
+        with pytest.raises(ValueError, match=f"offsets must .*{message}"):
+            ng.categorical_ragged(KEY, values, offsets)
+    for offsets in (None, [0.0, 9.0]):
+        with pytest.raises(TypeError, match="offsets"):
+            ng.categorical_ragged(KEY, values, offsets)
+
+
+@row(
+    "all taken",
+    "inclusion_log_prob: all allowed categories taken, a logit of +inf, or temperature 0, where the sample is no "
+    "matter of chance",
+    "inclusion_log_prob",
+)
+def all_taken(operation, dtype):
+    x = logits(4, 9, dtype=dtype)
+    x[0, 2:] = -INF
+    x[1, 3] = INF
+    got = operation(x)["log_q"]
+    assert (got[0] == 0).all()
+    assert got[1, 0] == 0
+    assert (got[2:] < 0).all()
+    assert (operation(x, temperature=0)["log_q"] == 0).all()
+
+
+@row("not included", "inclusion_log_prob: an empty place (index -1); a marked row", "inclusion_log_prob")
+def not_included(operation, dtype):
+    x = logits(3, 9, dtype=dtype)
+    x[0, 1:], x[1] = -INF, NAN
+    got = operation(x)["log_q"]
+    np.testing.assert_array_equal(got[:2], [[0, -INF], [NAN, NAN]])
+    assert np.isfinite(got[2]).all()
+
+
 @row("key", "an int where a key belongs", "key")
 def wrong_key(operation, dtype):
     for key in (42, "seed", np.uint64(3), (1, 2), True):
@@ -951,7 +1139,6 @@ REFUSED = {
     "complex": (np.ones((2, 3), complex), r"logits\.real"),
     "object": (np.ones((2, 3), object), r"np\.asarray\(logits, dtype=np\.float64\)"),
     "text": (np.array([["a", "b"]]), r"np\.asarray"),
-    "float16": (np.ones((2, 3), np.float16), r"logits\.astype\(np\.float32\)"),
     "longdouble": (np.ones((2, 3), np.longdouble), r"logits\.astype\(np\.float64\)"),
     "foreign byte order": (np.ones((2, 3), np.dtype(np.float64).newbyteorder()), r"foreign byte order"),
     "masked array": (np.ma.masked_less(np.ones((2, 3)), 0), r"filled\(-np\.inf\)"),
@@ -961,7 +1148,7 @@ REFUSED = {
 }
 
 
-@row("other dtypes", "integer, bool, complex, object, float16, longdouble, foreign byte order, masked arrays")
+@row("other dtypes", "integer, bool, complex, object, longdouble, foreign byte order, masked arrays")
 def other_dtypes(operation, dtype):
     for wrong, advice in REFUSED.values():
         if operation.function == "merge" and isinstance(wrong, np.ma.MaskedArray):

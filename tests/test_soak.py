@@ -18,7 +18,7 @@ import numgumbel as ng
 from numgumbel.backends import cpu
 from numgumbel.kernels.cpu import bound
 
-EDGES = (8, 16, 64, 128, 192, *cpu.SHORT.values(), 1024, 2048, 4096)
+EDGES = (8, 16, 64, 128, 192, cpu.SHORT_OF_CELL_IDS, *cpu.SHORT.values(), 1024, 2048, 4096)
 COLUMNS = sorted({*range(1, 41)} | {edge + beside for edge in EDGES for beside in (-1, 0, 1, 7)})
 REALS = np.float32, np.float64
 
@@ -159,7 +159,8 @@ def check(case, tally, independent, topk):
     kinds = case.kind[picked]
     tally.independent += np.bincount(kinds, minlength=len(KINDS))
     tally.close += np.bincount(kinds[~clear], minlength=len(KINDS))
-    chance = np.isin(kinds, [KINDS.index(kind) for kind in SPREAD])
+    distinct = (np.diff(np.sort(case.ids()[2][picked])) != 0).all(1)  # the noise of one id ties with itself
+    chance = distinct & np.isin(kinds, [KINDS.index(kind) for kind in SPREAD])
     tally.spread += chance.sum()
     tally.spread_close += (chance & ~clear).sum()
     if topk:
@@ -269,6 +270,8 @@ WRONG = {
     "step not folded": (hard_rows.steps, another_field(step=lambda step: step % 2**30)),
     "row ids of 32 bits": (hard_rows.row_ids, another_field(rows=lambda rows: rows % 2**32)),
     "columns from 0": (hard_rows.shifted_columns, another_field(cols=lambda cols: cols - cols.min())),
+    "ids of a neighbour's cells": (hard_rows.cells_columns, another_field(cols=lambda cols: np.roll(cols, 1, axis=0))),
+    "repeated columns apart": (hard_rows.repeated_columns, another_field(cols=lambda cols: cols ^ np.arange(cols.shape[1]))),
     "columns by eights": (hard_rows.shifted_columns, another_field(cols=lambda cols: cols & ~7)),
     "NaN under the mask": (hard_rows.masked, looks_under_the_mask),
     "bound a little low": (hard_rows.plain, lambda case: by_bound(case, 0.01)),

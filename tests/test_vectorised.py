@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 
 from numgumbel.kernels import elementary, field
-from numgumbel.kernels.cpu import bits, bound, cells, conditional, inverse_cdf_draws, lanes, noise, sums
+from numgumbel.kernels.cpu import bits, bound, cells, conditional, inverse_cdf_draws, lanes, lanes_of_ids, noise, sums
 
 x86_64 = platform.machine().lower() in ("x86_64", "amd64")
 pytestmark = [
@@ -69,8 +69,16 @@ LOOPS = {
     "maximum float32": (cells.largest_of, (F32,), "float32 maxima"),
     "maximum float64": (cells.largest_of, (F64,), "float64 maxima"),
     "bound float32": (bound.bound_piece, (F32, F32.copy(), HALVES, np.float32(1), 1024), "float32 maxima"),
+    "bound float16": (bound.bound_piece, (F32, HALVES, HALVES.copy(), np.float32(1), 1024), "float32 maxima"),
+    "bound bfloat16": (bound.bound_piece, (F32, HALVES.view(np.int16), HALVES, np.float32(1), 1024), "float32 maxima"),
+    "rounding to float16": (cells.store_tile, (HALVES, F32), "float32 sums"),
     "bound float64": (bound.bound_piece, (F64, F64.copy(), HALVES, np.float64(1), 1024), "float64 maxima"),
     "words of lanes": (lanes.fill_lane_words, (INTEGERS, ADDRESSES, 0, *ADDRESS[:2], LANES), "integer products"),
+    "half-words of ids": (
+        lanes_of_ids.fill_halves_of_ids,
+        (INTEGERS, ADDRESSES, CHOSEN, CHOSEN.copy(), *ADDRESS[:2], LANES),
+        "integer products",
+    ),
     "lanes float32": (
         lanes.compare_lanes,
         (LANES_F32, INTEGERS, F32, F32.copy(), BITS, np.uint32(0), LANES),

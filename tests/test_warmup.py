@@ -43,12 +43,20 @@ for rows, columns in ((3, 5), (3, 1000), (1, 1_000_000), (400_000, 3)):
         ng.categorical(key, x, **given)
         ng.categorical(key, probs=x + 1, method="inverse_cdf", **given)
         ng.gumbel_softmax(key, x, tau=0.5, **given)
-        ng.gumbel_topk(key, x, 2, **given)
         ng.conditional_gumbel(key, x, np.zeros(rows, int), **given)
+        drawn = ng.draw(key, x, want=("score", "log_prob", "logsumexp", "entropy"), **given)
+        ng.merge([drawn, drawn])
+        ng.sample_actions(key, x, **given)
+        top = ng.gumbel_topk(key, x, 2, **given)
+        ng.inclusion_log_prob(x, top)
         if "n" not in given:
             ng.gumbel_softmax_vjp(key, x, x, **given)
+            masked = {"mask": given["mask"]} if "mask" in given else {}
+            ng.log_prob_entropy(x, np.zeros(rows, int), **masked)
+            ng.log_prob_entropy_vjp(x, np.zeros(rows, int), **masked)
         if "mask" not in given:
             ng.gumbel(key, x.shape, dtype=x.dtype, **given)
+ng.categorical_ragged(key, x.reshape(-1), np.arange(400_001) * 3)
 ng.gumbel(key, 3)
 ng.row_ids(["ann", "bob"], [1, 2])
 ng.default_rng(1).split(2)
@@ -115,11 +123,11 @@ def nothing_compiles(monkeypatch):
         ((["gumbel", "inverse_cdf"],), ValueError, "operations must be of .* got 'inverse_cdf'"),
         ((["gumbel", None],), TypeError, "operations must be names such as 'categorical', got NoneType: None"),
         ((ng.gumbel,), TypeError, "operations must be a name or several, got function"),
-        (("gumbel", "float16"), TypeError, "dtypes must be float32 or float64, got 'float16'"),
-        (("gumbel", ["float32", int]), TypeError, "dtypes must be float32 or float64, got <class 'int'>"),
-        (("gumbel", [None]), TypeError, "dtypes must be float32 or float64, got None"),
-        (("gumbel", "real"), TypeError, "dtypes must be float32 or float64, got 'real'"),
-        (("gumbel", np.dtype(np.float32).newbyteorder()), TypeError, "dtypes must be float32 or float64"),
+        (("gumbel", "int16"), TypeError, "dtypes must be float32, float64, float16 or bfloat16, got 'int16'"),
+        (("gumbel", ["float32", int]), TypeError, "dtypes must be float32, .* got <class 'int'>"),
+        (("gumbel", [None]), TypeError, "dtypes must be float32, .* got None"),
+        (("gumbel", "real"), TypeError, "dtypes must be float32, .* got 'real'"),
+        (("gumbel", np.dtype(np.float32).newbyteorder()), TypeError, "dtypes must be float32, "),
         (("gumbel", 32), TypeError, "dtypes must be a name or several, got int: 32"),
     ],
 )
@@ -164,7 +172,7 @@ def test_command_names_every_operation(command):
     ("arguments", "words"),
     [
         (["argmax"], "operations must be of categorical"),
-        (["gumbel", "--dtype", "float16"], "'float16' is not one of 'float32', 'float64'"),
+        (["gumbel", "--dtype", "int16"], "'int16' is not one of 'float32', 'float64', 'float16', 'bfloat16'"),
         (["--colour"], "--colour"),
     ],
 )

@@ -11,10 +11,23 @@ from numba import types
 from numpy import int32, uint16, uint64
 
 from ..elementary import INF_F64, NAN_F64, fma
-from ..jit import loop, reinterpret, row_kernel, sink, stack_array
+from ..jit import as_contiguous, by_format, loop, real_of, reinterpret, row_kernel, sink, stack_array, working
 from .bits import HALVES
 from .bound import PIECES, below_range, exact_score, fill_bounds, next_at_least
-from .cells import NARROW, TILE, WANT_SCORE, first_at_least, largest_of, note_invalid, row_types, temperature_of, tile_of
+from .cells import (
+    HAS_MASK,
+    IS_PROBS,
+    NARROW,
+    TILE,
+    WANT_SCORE,
+    as_real,
+    first_at_least,
+    largest_of,
+    note_invalid,
+    row_types,
+    temperature_of,
+    tile_of,
+)
 from .noise import column_id, row_address
 
 # The largest G is 65 ln 2 = 45.05: no category of a tile wins whose largest logit / T is further than this below the best.
@@ -28,7 +41,7 @@ PEAKED = 20.0
 @loop
 def visit(at, best, best_index, x, inverse, address, cols, flags, outer, inner, start):
     """The best score and its index after one more exact evaluation; a tie goes to the lower index."""
-    s = exact_score(x[at], inverse, address, column_id(cols, flags, outer, inner, start + at))
+    s = exact_score(as_real(x[at]), inverse, address, column_id(cols, flags, outer, inner, start + at))
     index = start + at
     if s > best or (s == best and index < best_index):
         return s, index
@@ -48,7 +61,7 @@ def argmax_of_tile(
     ----------
     best, best_index, peaked
         What the tiles before gave: -inf, -1 and False before the first.
-    x : IN real[n], contiguous
+    x : IN cell[n], contiguous
         The tile's logits, from `tile_of`.
     bound, tops : scratch real[TILE], [PIECES]
     pairs, coarse : scratch uint64[HALVES], and a view of it as uint16
@@ -64,7 +77,7 @@ def argmax_of_tile(
     outer, inner, start : int64
         The row; the tile's first column.
     """
-    real, n = x.dtype.type, x.shape[0]
+    real, n = real_of(x), x.shape[0]
     if greedy or peaked:
         largest, unordered = largest_of(x)
         if unordered:
@@ -86,7 +99,7 @@ def argmax_of_tile(
     best, best_index = visit(first, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
     if below_range(best):  # others may be clamped to the same score, with a bound of -inf
         for j in range(n):
-            if x[j] > real(-INF_F64):
+            if as_real(x[j]) > real(-INF_F64):
                 best, best_index = visit(j, best, best_index, x, inverse, address, cols, flags, outer, inner, start)
         return best, best_index, peaked, False
     b[first] = real(-INF_F64)
@@ -98,24 +111,25 @@ def argmax_of_tile(
 
 
 @loop
-def argmax_of_row(bound, tops, buffer, pairs, coarse, address, temperature, cols, cells, mask, flags, outer, inner, begin, end):
+def argmax_of_row(cells, bound, tops, buffer, pairs, coarse, address, temperature, cols, mask, flags, outer, inner, begin, end):
     """(best score, its index or -1, whether an allowed cell is NaN) over columns begin .. end of one row.
 
     Parameters
     ----------
-    bound, tops, buffer : scratch real[TILE], [PIECES], [TILE]
-    pairs, coarse, address
+    bound, tops, pairs, coarse, address
         As in `argmax_of_tile`.
+    buffer : scratch real[TILE], or IN half[K]
+        For a tile; or the row itself, where it is packed halves with nothing to be done to them.
     temperature : float64
         Of this row.
-    cols, cells, mask, flags
+    cells, cols, mask, flags
         As in `argmax_rows`.
     outer, inner : int64
         The row.
     begin, end : int64
         Columns, begin a multiple of TILE.
     """
-    real = buffer.dtype.type
+    real = real_of(buffer)
     greedy = temperature == 0.0
     inverse = real(1.0) if greedy else real(1.0 / temperature)
     best, best_index, peaked = real(-INF_F64), -1, False
@@ -129,16 +143,35 @@ def argmax_of_row(bound, tops, buffer, pairs, coarse, address, temperature, cols
     return best, best_index, False
 
 
+@loop
+def _argmax_of_halves(
+    cells, bound, tops, buffer, pairs, coarse, address, temperature, cols, mask, flags, outer, inner, begin, end
+):
+    """The same of halves, read without a buffer where that can be: a copy of all of a tile waits for memory, 0.05 ns a cell."""
+    row = cells[outer, inner]
+    if flags & (IS_PROBS | HAS_MASK) == 0 and row.strides[0] == row.itemsize:
+        packed = as_contiguous(row)
+        return argmax_of_row(
+            cells, bound, tops, packed, pairs, coarse, address, temperature, cols, mask, flags, outer, inner, begin, end
+        )
+    return argmax_of_row(
+        cells, bound, tops, buffer, pairs, coarse, address, temperature, cols, mask, flags, outer, inner, begin, end
+    )
+
+
+argmax_of_any_row = by_format(argmax_of_row, _argmax_of_halves, _argmax_of_halves)
+
+
 @row_kernel(
-    lambda real: types.int64(
-        *row_types(real),
+    lambda cell: types.int64(
+        *row_types(cell),
         types.int64,
         types.int64,
         types.int64,
         types.int64,
         sink(types.int64, 2),
         sink(types.int32, 2),
-        sink(real, 2),
+        sink(working(cell), 2),
         sink(types.int64, 1),
     )
 )
@@ -179,7 +212,7 @@ def argmax_rows(
         Row ids under `HAS_ROWS`; otherwise its first element is the id of the first row, and the others follow.
     cols : IN int64[outer, inner, K]
         Column ids under `HAS_COLS`; otherwise its first element is the id of the first column, and the others follow.
-    cells : IN real[outer, inner, K]
+    cells : IN cell[outer, inner, K]
         Logits, or probabilities under `IS_PROBS`.
     mask : IN uint8[outer, inner, K]
         Nonzero where allowed, under `HAS_MASK`.
@@ -205,9 +238,9 @@ def argmax_rows(
     int64
         How many rows are invalid.
     """
-    count = cells.shape[1]
-    buffer = stack_array(TILE, cells.dtype)
-    bound, tops = stack_array(TILE, cells.dtype), stack_array(PIECES, cells.dtype)
+    count, real = cells.shape[1], real_of(cells)
+    buffer = stack_array(TILE, real)
+    bound, tops = stack_array(TILE, real), stack_array(PIECES, real)
     pairs = stack_array(HALVES, uint64)
     coarse = reinterpret(pairs, uint16)
     bad = 0
@@ -216,8 +249,8 @@ def argmax_rows(
         inner = position - outer * count
         address = row_address(k0, k1, step, steps, rows, flags, outer, inner, position)
         t = temperature_of(temperature, temperatures, flags, outer, inner)
-        best, at, unordered = argmax_of_row(
-            bound, tops, buffer, pairs, coarse, address, t, cols, cells, mask, flags, outer, inner, begin, end
+        best, at, unordered = argmax_of_any_row(
+            cells, bound, tops, buffer, pairs, coarse, address, t, cols, mask, flags, outer, inner, begin, end
         )
         if at < 0:
             bad += note_invalid(invalid, position)
@@ -226,5 +259,5 @@ def argmax_rows(
         else:
             index[outer, inner] = at
         if flags & WANT_SCORE:
-            score[outer, inner] = cells.dtype.type(NAN_F64) if unordered else best
+            score[outer, inner] = real(NAN_F64) if unordered else best
     return bad

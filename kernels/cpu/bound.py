@@ -26,9 +26,9 @@ from ..field import (
     score_f32,
     score_f64,
 )
-from ..jit import by_precision, inlined_loop, larger, loop, scalar
+from ..jit import by_precision, inlined_loop, larger, loop, real_of, scalar
 from .bits import b32_of, fill_coarse_of_ids, fill_words, groups_of, phase_of, tail_of
-from .cells import HAS_COLS, TILE, first_at_least
+from .cells import HAS_COLS, TILE, as_real, first_at_least
 
 # Categories whose bits are made in one go. A processor fetches logits ahead while it reads them, not while it makes bits: with
 # whole tiles 32 x 128256 took 0.35 ns a category, with pieces 0.30.
@@ -75,7 +75,7 @@ def bound_piece(bound, x, coarse, inverse, n):
     Parameters
     ----------
     bound : OUT real[>= n], contiguous
-    x : IN real[>= n], contiguous
+    x : IN cell[>= n], contiguous
         Logits.
     coarse : IN uint16[>= n], contiguous
         Coarse half-words.
@@ -90,11 +90,12 @@ def bound_piece(bound, x, coarse, inverse, n):
     unordered : bool
         True where a logit is NaN.
     """
-    largest, unordered = x.dtype.type(-math.inf), False
+    largest, unordered = real_of(x)(-math.inf), False
     for j in range(n):
-        bound[j] = score_bound(x[j], inverse, coarse[j])
+        logit = as_real(x[j])
+        bound[j] = score_bound(logit, inverse, coarse[j])
         largest = larger(largest, bound[j])
-        unordered |= x[j] != x[j]
+        unordered |= logit != logit
     return largest, unordered
 
 
@@ -107,7 +108,7 @@ def fill_bounds(bound, tops, x, pairs, coarse, address, inverse, cols, flags, ou
     bound : OUT real[TILE], contiguous
     tops : OUT real[PIECES]
         The largest bound of each piece.
-    x : IN real[n], contiguous
+    x : IN cell[n], contiguous
         Logits.
     pairs, coarse : scratch uint64, and a view of it as uint16
         Half-words, with room for a group of eight more columns in whole vectors of eight groups.
@@ -129,7 +130,7 @@ def fill_bounds(bound, tops, x, pairs, coarse, address, inverse, cols, flags, ou
         fill_coarse_of_ids(coarse, address, cols[outer, inner, start : start + n])
     elif ahead:
         fill_words(pairs, address, DOMAIN_COARSE, first, groups_of(n + phase))
-    largest, unordered = x.dtype.type(-math.inf), False
+    largest, unordered = real_of(x)(-math.inf), False
     for piece in range((n + PIECE - 1) // PIECE):
         at = piece * PIECE
         size = min(PIECE, n - at)

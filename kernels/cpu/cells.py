@@ -1,13 +1,19 @@
 """A row read tile by tile: logits or probabilities in any layout become contiguous logits, -inf where excluded.
 
+`cells` are reals or halves. Halves are widened where they are read, and rounded on the way out of a tile.
+
 Every row kernel works on tiles of `TILE` columns in buffers that stay in the first-level cache: cells -> x, field -> g,
 then its own reduction. What a caller may leave out is told by bits of `flags`, so that one compiled kernel serves all.
 """
 
+from llvmlite import ir
 from numba import int64, types
+from numba.extending import intrinsic
+from numpy import int16, uint16, uint32
 
 from ..elementary import INF_F64, log_f32, log_f64, quotient
-from ..jit import as_contiguous, by_precision, larger, loop, scalar, view
+from ..halves import bf16_of_f32, f16_of_f32, f32_of_bf16, f32_of_f16
+from ..jit import as_contiguous, by_buffer, by_format, by_precision, has_instruction, larger, loop, real_of, scalar, view
 
 # Columns looked at in one go, a multiple of the block of the summation order: few enough for their buffers to stay in the
 # first-level cache, 12 to 24 KiB, and as many as that allows, since a tile has loops to enter for 100 ns.
@@ -34,9 +40,9 @@ ADDRESS_TYPES = (types.uint32, types.uint32, int64, view(int64, 2), view(int64, 
 TEMPERATURE_TYPES = (types.float64, view(types.float64, 2))
 
 
-def row_types(real):
+def row_types(cell):
     """Types of the arguments that sampling kernels share: address, cells, mask, flags, temperature."""
-    return (*ADDRESS_TYPES, view(real, 3), view(types.uint8, 3), int64, *TEMPERATURE_TYPES)
+    return (*ADDRESS_TYPES, view(cell, 3), view(types.uint8, 3), int64, *TEMPERATURE_TYPES)
 
 
 @scalar
@@ -57,14 +63,64 @@ def temperature_of(temperature, temperatures, flags, outer, inner):
     return temperatures[outer, inner] if flags & HAS_TEMPERATURES else temperature
 
 
+@scalar
+def _real_of_real(cell):
+    """A cell as a number of the working precision."""
+    return cell
+
+
+@intrinsic
+def f32_of_f16_by_instruction(typingctx, half):
+    """`f32_of_f16` in one instruction a vector, not ten: vcvtph2ps, which ends the process where a processor lacks it."""
+
+    def codegen(context, builder, signature, arguments):
+        low = builder.trunc(arguments[0], ir.IntType(16))
+        return builder.fpext(builder.bitcast(low, ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.uint32), codegen
+
+
+widened_f16 = f32_of_f16_by_instruction if has_instruction("f16c") else f32_of_f16
+
+
+@scalar
+def _real_of_f16(cell):
+    return widened_f16(uint32(cell))
+
+
+@scalar
+def _real_of_bf16(cell):
+    return f32_of_bf16(uint32(cell))
+
+
+@scalar
+def _cell_of_real(row, value):
+    """A number of the working precision as a cell of a row: rounded once, where that holds halves."""
+    return value
+
+
+@scalar
+def _cell_of_f16(row, value):
+    return uint16(f16_of_f32(value))
+
+
+@scalar
+def _cell_of_bf16(row, value):
+    return int16(bf16_of_f32(value))
+
+
+as_real = by_format(_real_of_real, _real_of_f16, _real_of_bf16)
+as_cell = by_format(_cell_of_real, _cell_of_f16, _cell_of_bf16)
+
+
 @loop
-def tile_of(buffer, cells, mask, flags, outer, inner, start, n):
+def _tile_of_reals(buffer, cells, mask, flags, outer, inner, start, n):
     """One tile of one row as contiguous logits: the row itself where it is packed and nothing is to be done to it.
 
     Parameters
     ----------
     buffer : scratch real[>= n], contiguous
-    cells : IN real[outer, inner, K]
+    cells : IN cell[outer, inner, K]
         Logits, or probabilities under `IS_PROBS`.
     mask : IN uint8[outer, inner, K]
         Looked at under `HAS_MASK` only.
@@ -90,12 +146,35 @@ def tile_of(buffer, cells, mask, flags, outer, inner, start, n):
 
 
 @loop
+def _tile_of_halves(buffer, cells, mask, flags, outer, inner, start, n):
+    """The same, always in the buffer."""
+    x = buffer[:n]
+    read_tile(x, cells[outer, inner, start : start + n])
+    if flags & IS_PROBS:
+        for j in range(n):
+            x[j] = log(x[j])
+    if flags & HAS_MASK:
+        exclude(x, mask[outer, inner, start : start + n], x.dtype.type(-INF_F64))
+    return x
+
+
+@loop
+def _tile_of_packed_halves(row, cells, mask, flags, outer, inner, start, n):
+    """Halves as they lie, for loops that widen each as they read it. IN half[K] contiguous, the row, in the buffer's place."""
+    return row[start : start + n]
+
+
+tile_of = by_buffer(_tile_of_reals, _tile_of_halves, _tile_of_packed_halves)
+
+
+@loop
 def largest_of(x):
-    """The largest logit of a tile, undefined where one is NaN, and whether one is. IN real[n], contiguous."""
-    largest, unordered = x.dtype.type(-INF_F64), False
+    """The largest logit of a tile, undefined where one is NaN, and whether one is. IN cell[n], contiguous."""
+    largest, unordered = real_of(x)(-INF_F64), False
     for j in range(x.shape[0]):
-        largest = larger(largest, x[j])
-        unordered |= x[j] != x[j]
+        logit = as_real(x[j])
+        largest = larger(largest, logit)
+        unordered |= logit != logit
     return largest, unordered
 
 
@@ -105,26 +184,26 @@ def largest_of(x):
 
 @loop
 def read_tile(values, row):
-    """values = row. OUT real[n] contiguous, IN real[n] any stride."""
+    """values = row. OUT real[n] contiguous, IN cell[n] any stride."""
     if row.strides[0] == row.itemsize:
         packed = as_contiguous(row)
         for j in range(values.shape[0]):
-            values[j] = packed[j]
+            values[j] = as_real(packed[j])
     else:
         for j in range(values.shape[0]):
-            values[j] = row[j]
+            values[j] = as_real(row[j])
 
 
 @loop
 def store_tile(row, values):
-    """row = values. OUT real[n] any stride, IN real[n] contiguous."""
+    """row = values, rounded once where they become halves. OUT cell[n] any stride, IN real[n] contiguous."""
     if row.strides[0] == row.itemsize:
         packed = as_contiguous(row)
         for j in range(values.shape[0]):
-            packed[j] = values[j]
+            packed[j] = as_cell(row, values[j])
     else:
         for j in range(values.shape[0]):
-            row[j] = values[j]
+            row[j] = as_cell(row, values[j])
 
 
 @loop
@@ -186,9 +265,9 @@ def first_at_least(values, bound):
         part = values[start : min(start + 128, n)]
         found = False
         for j in range(part.shape[0]):
-            found |= part[j] >= bound
+            found |= as_real(part[j]) >= bound
         if found:
             for j in range(part.shape[0]):
-                if part[j] >= bound:
+                if as_real(part[j]) >= bound:
                     return start + j
     return n

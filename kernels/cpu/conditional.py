@@ -26,7 +26,7 @@ from ..elementary import (
     log_f64,
 )
 from ..field import FOLD_SAMPLE, TAIL_BELOW, exponential_f32, exponential_f64, exponential_tail_f32
-from ..jit import by_precision, loop, row_kernel, scalar, sink, stack_array, view
+from ..jit import by_precision, loop, real_of, row_kernel, scalar, sink, stack_array, view, working
 from ..philox import fold
 from .bits import HALVES, TAILS, b32_of, scratch_of, tail_of
 from .cells import TILE, fill_row, note_invalid, row_types, store_tile, temperature_of, tile_of
@@ -134,14 +134,14 @@ def condition_tile(g, x, largest, share, inverse):
 
 
 @row_kernel(
-    lambda real: types.void(
-        *row_types(real),
+    lambda cell: types.void(
+        *row_types(cell),
         view(types.int64, 2),
         view(types.int64, 2),
         types.int64,
         types.int64,
         types.int64,
-        sink(real, 3),
+        sink(working(cell), 3),
         sink(types.int64, 1),
     )
 )
@@ -188,11 +188,11 @@ def conditional_rows(
         NaN all over in an invalid row. May be `cells`.
     """
     count, columns = cells.shape[1], cells.shape[2]
-    real = cells.dtype.type
-    x_buffer, g_buffer = stack_array(TILE, cells.dtype), stack_array(TILE, cells.dtype)
+    real = real_of(cells)
+    x_buffer, g_buffer = stack_array(TILE, real), stack_array(TILE, real)
     coarse, fine, tails = stack_array(HALVES, uint64), stack_array(HALVES, uint64), stack_array(TAILS, uint64)
     scratch = scratch_of(coarse, fine, tails)
-    partial = stack_array(LANES, cells.dtype)
+    partial = stack_array(LANES, real)
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count

@@ -7,7 +7,7 @@ from ..elementary import INF_F64
 from ..field import DOMAIN_COARSE, DOMAIN_FINE, TAIL_BELOW
 from ..jit import loop
 from .bits import fill_words, groups_of, join_halves
-from .cells import HAS_MASK, IS_PROBS, log
+from .cells import HAS_MASK, IS_PROBS, as_real, log
 from .noise import exponential_of_tail, exponentials_of_bits, gumbel_of_exponential, tails_of_range
 from .scores import score
 
@@ -55,7 +55,7 @@ def argmax_of_short_row(noise, scratch, address, temperature, cells, mask, flags
     for j in range(n):
         if flags & HAS_MASK and mask[outer, inner, j] == 0:
             continue
-        x = cells[outer, inner, j]
+        x = as_real(cells[outer, inner, j])
         s = score(log(x) if flags & IS_PROBS else x, inverse, g[j])
         if not s <= best:  # larger, or NaN
             if s != s:

@@ -8,7 +8,7 @@ from numba import types
 from numpy import float64, int32, uint16, uint64
 
 from ..elementary import INF_F64, NAN_F64, log_f64
-from ..jit import loop, reinterpret, row_kernel, sink, stack_array, view
+from ..jit import loop, reinterpret, row_kernel, sink, stack_array, view, working
 from .argmax import argmax_of_tile
 from .bits import HALVES
 from .bound import PIECES
@@ -104,17 +104,17 @@ def tell_head(chosen, top, temperature, buffers, partials, cells, mask, flags, o
 
 
 @row_kernel(
-    lambda real: types.int64(
-        *row_types(real),
+    lambda cell: types.int64(
+        *row_types(cell),
         types.int64,
         types.int64,
         view(types.int64, 1),
         sink(types.int64, 3),
         sink(types.int32, 3),
-        sink(real, 3),
-        sink(real, 3),
-        sink(real, 2),
-        sink(real, 2),
+        sink(working(cell), 3),
+        sink(working(cell), 3),
+        sink(working(cell), 2),
+        sink(working(cell), 2),
         sink(types.int64, 1),
     )
 )

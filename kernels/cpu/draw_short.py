@@ -9,7 +9,7 @@ from numpy import float64, int32, int64, uint32, uint64
 
 from ..elementary import INF_F64, NAN_F64, fma, log_f64
 from ..field import DOMAIN_COARSE, key_of_step
-from ..jit import larger, loop, row_kernel, scalar, sink, stack_array, view
+from ..jit import larger, loop, row_kernel, scalar, sink, stack_array, view, working
 from .bits import half_of, pair_of
 from .bound import below_range, exact_score, score_bound
 from .cells import (
@@ -24,6 +24,7 @@ from .cells import (
     WANT_LOG_PROB,
     WANT_LOGSUMEXP,
     WANT_SCORE,
+    as_real,
     log,
     note_invalid,
     row_types,
@@ -87,7 +88,7 @@ def argmax_by_cells(real, address, temperature, greedy, cells, mask, flags, oute
             pair = pair_of(address, DOMAIN_COARSE, j)
         if flags & HAS_MASK and mask[outer, inner, j] == 0:
             continue
-        x = cells[outer, inner, j]
+        x = as_real(cells[outer, inner, j])
         x = log(x) if flags & IS_PROBS else x
         if x != x:
             return -1
@@ -280,17 +281,17 @@ def place_of(position, count):
 
 
 @row_kernel(
-    lambda real: types.int64(
-        *row_types(real),
+    lambda cell: types.int64(
+        *row_types(cell),
         types.int64,
         types.int64,
         view(types.int64, 1),
         sink(types.int64, 3),
         sink(types.int32, 3),
-        sink(real, 3),
-        sink(real, 3),
-        sink(real, 2),
-        sink(real, 2),
+        sink(working(cell), 3),
+        sink(working(cell), 3),
+        sink(working(cell), 2),
+        sink(working(cell), 2),
         sink(types.int64, 1),
     )
 )

@@ -10,7 +10,7 @@ from numpy import float64, int32, int64, uint64
 
 from ..elementary import INF_F64, exp_f64, mulhi64
 from ..field import uniform_bits_at
-from ..jit import loop, row_kernel, sink, stack_array
+from ..jit import loop, real_of, row_kernel, sink, stack_array
 from .cells import NARROW, TILE, first_at_least, largest_of, note_invalid, row_of, row_types, step_of, temperature_of, tile_of
 
 
@@ -54,8 +54,8 @@ def largest_of_row(buffer, cells, mask, flags, outer, inner):
 
 
 @row_kernel(
-    lambda real: types.void(
-        *row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int32, 2), sink(types.int64, 1)
+    lambda cell: types.void(
+        *row_types(cell), types.int64, types.int64, sink(types.int64, 2), sink(types.int32, 2), sink(types.int64, 1)
     )
 )
 def inverse_cdf_rows(
@@ -70,7 +70,7 @@ def inverse_cdf_rows(
     As in `argmax_rows`; `cols` is not looked at, one uniform serves the whole row.
     """
     count, columns = cells.shape[1], cells.shape[2]
-    x_buffer = stack_array(TILE, cells.dtype)
+    x_buffer = stack_array(TILE, real_of(cells))
     w_buffer = stack_array(TILE, np.uint64)
     scale = weight_scale(columns)
     for position in range(first, last):

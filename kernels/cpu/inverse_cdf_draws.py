@@ -11,7 +11,7 @@ from numpy import int32, int64, uint32, uint64
 
 from ..elementary import INF_F64, mulhi64
 from ..field import DOMAIN_COARSE, counter_of_step, key_of_step
-from ..jit import as_contiguous, loop, row_kernel, sink, stack_array
+from ..jit import as_contiguous, loop, real_of, row_kernel, sink, stack_array
 from ..philox import COUNTER_UNIFORM
 from .bits import philox4x32_pairs
 from .cells import NARROW, TILE, note_invalid, row_of, row_types, step_of, temperature_of, tile_of
@@ -110,8 +110,8 @@ def search(places, targets, sums, guide):
 
 
 @row_kernel(
-    lambda real: types.int64(
-        *row_types(real),
+    lambda cell: types.int64(
+        *row_types(cell),
         types.int64,
         types.int64,
         types.int64,
@@ -172,7 +172,7 @@ def inverse_cdf_draws(
         `BY_TABLE`, or the index that all draws of the last row have, -1 for an invalid row; the tables are then not filled.
     """
     count = cells.shape[1]
-    buffer = stack_array(TILE, cells.dtype)
+    buffer = stack_array(TILE, real_of(cells))
     targets, places = stack_array(TILE_OF_DRAWS, uint64), stack_array(TILE_OF_DRAWS, uint32)
     bits = bits_of_parts(guide)
     chosen = known

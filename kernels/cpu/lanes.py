@@ -10,7 +10,7 @@ from numpy import float32, int32, int64, uint32, uint64
 
 from ..elementary import INF_F64, MAX_F32, MAX_F64
 from ..field import DOMAIN_COARSE, STEP_BITS, counter_of_step, key_of_step
-from ..jit import by_precision, loop, row_kernel, scalar, sink, stack_array
+from ..jit import by_precision, loop, real_of, row_kernel, scalar, sink, stack_array
 from ..philox import LOW_HALF, philox4x32_wide
 from .bits import HALVES, TAILS, scratch_of
 from .bracket import gumbel_width, score_above
@@ -166,21 +166,10 @@ def start_lanes(reals, addresses, step, steps, rows, flags, temperature, tempera
 def load_lanes(reals, scratch, cells, mask, flags, start, n, begin, width, lanes):
     """Logits of up to eight columns, turned from rows to lanes, -inf where masked; lanes without a row hold anything.
 
-    OUT real[12, LANES] from LOGITS on, scratch int64[LANES], IN real[outer, inner, K], uint8[outer, inner, K].
+    OUT real[12, LANES] from LOGITS on, scratch int64[LANES], IN cell[outer, inner, K], uint8[outer, inner, K].
     """
     count = cells.shape[1]
-    outer = start // count
-    inner = start - outer * count
-    done = 0
-    while done < n:
-        m = min(n - done, count - inner)
-        whole = 0
-        if done & 15 == 0:
-            whole = turn_rows(reals, LOGITS + done, LANES, cells, outer, inner, m, begin, width)
-        for r in range(whole, m):
-            for h in range(width):
-                reals[LOGITS + h * LANES + done + r] = cells[outer, inner + r, begin + h]
-        outer, inner, done = outer + 1, 0, done + m
+    turn_rows(reals, LOGITS, LANES, cells, start, n, begin, width)
     if width & 1:  # columns come in pairs
         for r in range(lanes):
             reals[LOGITS + width * LANES + r] = reals.dtype.type(-INF_F64)
@@ -223,11 +212,31 @@ def steps_alike(step, steps, flags, start, n, count):
     return n
 
 
-@row_kernel(
-    lambda real: types.int64(
-        *row_types(real), types.int64, types.int64, sink(types.int64, 2), sink(types.int32, 2), sink(types.int64, 1)
+@loop
+def store_lanes(index, narrow, chosen, flags, start, n, count):
+    """What was chosen in n rows from `start` on, to one of two outputs; `count` rows an outer one. IN int64[>= n]."""
+    outer = start // count
+    inner = start - outer * count
+    done = 0
+    while done < n:
+        m = min(n - done, count - inner)
+        if flags & NARROW:
+            for r in range(m):
+                narrow[outer, inner + r] = int32(chosen[done + r])
+        else:
+            for r in range(m):
+                index[outer, inner + r] = chosen[done + r]
+        outer, inner, done = outer + 1, 0, done + m
+
+
+def short_row_types(cell):
+    """The types of kernels of short rows: what is shared, first and last row, two outputs, invalid rows."""
+    return types.int64(
+        *row_types(cell), types.int64, types.int64, sink(types.int64, 2), sink(types.int32, 2), sink(types.int64, 1)
     )
-)
+
+
+@row_kernel(short_row_types)
 def argmax_short_rows(
     k0, k1, step, steps, rows, cols, cells, mask, flags, temperature, temperatures, first, last, index, narrow, invalid
 ):
@@ -241,9 +250,10 @@ def argmax_short_rows(
     As in `argmax_rows`; the first column's id is 0.
     """
     count, columns = cells.shape[1], cells.shape[2]
-    reals, integers = stack_array(REALS, cells.dtype), stack_array(INTEGERS, uint32)
+    real = real_of(cells)
+    reals, integers = stack_array(REALS, real), stack_array(INTEGERS, uint32)
     addresses, chosen = stack_array(ADDRESSES, uint64), stack_array(LANES, int64)
-    noise = stack_array(WIDTH, cells.dtype)
+    noise = stack_array(WIDTH, real)
     coarse, fine, tails = stack_array(HALVES, uint64), stack_array(HALVES, uint64), stack_array(TAILS, uint64)
     scratch = scratch_of(coarse, fine, tails)
     bad, start = 0, first
@@ -269,24 +279,16 @@ def argmax_short_rows(
                     words = integers[WORDS + (h >> 1) * LANES :]
                     compare_lanes(reals, integers, left, right, words, uint32(begin + h), lanes)
             undecided = decide_lanes(reals, integers, chosen, lanes)
-        done = 0
-        while done < n:
-            m = min(n - done, count - inner)
-            if undecided > 0:
-                for r in range(done, done + m):
+        if undecided > 0:
+            for r in range(n):
+                if chosen[r] < 0:
+                    outer = (start + r) // count
+                    inner = start + r - outer * count
+                    address = row_address(k0, k1, step, steps, rows, flags, outer, inner, start + r)
+                    t = temperature_of(temperature, temperatures, flags, outer, inner)
+                    chosen[r] = argmax_of_short_row(noise, scratch, address, t, cells, mask, flags, outer, inner)
                     if chosen[r] < 0:
-                        place = inner + r - done
-                        address = row_address(k0, k1, step, steps, rows, flags, outer, place, start + r)
-                        t = temperature_of(temperature, temperatures, flags, outer, place)
-                        chosen[r] = argmax_of_short_row(noise, scratch, address, t, cells, mask, flags, outer, place)
-                        if chosen[r] < 0:
-                            bad += note_invalid(invalid, start + r)
-            if flags & NARROW:
-                for r in range(m):
-                    narrow[outer, inner + r] = int32(chosen[done + r])
-            else:
-                for r in range(m):
-                    index[outer, inner + r] = chosen[done + r]
-            outer, inner, done = outer + 1, 0, done + m
+                        bad += note_invalid(invalid, start + r)
+        store_lanes(index, narrow, chosen, flags, start, n, count)
         start += n
     return bad

@@ -11,8 +11,8 @@ Williams, "Simple statistical gradient-following algorithms for connectionist re
 from numba import types
 
 from ..elementary import INF_F64, NAN_F64, log_f64
-from ..jit import loop, row_kernel, sink, stack_array, view
-from .cells import TEMPERATURE_TYPES, TILE, fill_row, note_invalid, store_tile, temperature_of, tile_of
+from ..jit import loop, real_of, row_kernel, sink, stack_array, view, working
+from .cells import TEMPERATURE_TYPES, TILE, as_cell, fill_row, note_invalid, store_tile, temperature_of, tile_of
 from .draw import peak_of_row
 from .moments import LOWEST, add_moments, exp_flushed, tempered
 from .sums import LANES
@@ -37,8 +37,8 @@ def fill_gradient(gradient, x, place, m, s, log_s, h, a, b, inverse):
 
 
 @row_kernel(
-    lambda real: types.void(
-        view(real, 3),
+    lambda cell: types.void(
+        view(cell, 3),
         view(types.uint8, 3),
         types.int64,
         *TEMPERATURE_TYPES,
@@ -46,9 +46,9 @@ def fill_gradient(gradient, x, place, m, s, log_s, h, a, b, inverse):
         types.int64,
         view(types.int64, 1),
         view(types.int64, 3),
-        view(real, 2),
-        view(real, 2),
-        sink(real, 3),
+        view(working(cell), 2),
+        view(working(cell), 2),
+        sink(cell, 3),
         sink(types.int64, 1),
     )
 )
@@ -73,9 +73,9 @@ def log_prob_vjp_rows(
     gradient : OUT real[outer, inner, K]
         Derivative of the loss in the logits; NaN all over in an invalid row.
     """
-    count, real = cells.shape[1], gradient.dtype.type
-    buffer, out = stack_array(TILE, gradient.dtype), stack_array(TILE, gradient.dtype)
-    partials = stack_array(LANES, gradient.dtype), stack_array(LANES, gradient.dtype)
+    count, real = cells.shape[1], real_of(cells)
+    buffer, out = stack_array(TILE, real), stack_array(TILE, real)
+    partials = stack_array(LANES, real), stack_array(LANES, real)
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count
@@ -92,7 +92,7 @@ def log_prob_vjp_rows(
                 good = good and peak >= 0 and not unordered
             good = good and chosen >= 0 and chosen < end - begin
             if not s >= 1.0:
-                fill_row(gradient[outer, inner, begin:end], real(0.0))
+                fill_row(gradient[outer, inner, begin:end], as_cell(gradient, real(0.0)))
                 continue
             log_s = log_f64(s)
             for start in range(begin, end, TILE):
@@ -104,4 +104,4 @@ def log_prob_vjp_rows(
                 store_tile(gradient[outer, inner, start : start + n], out[:n])
         if not good:
             note_invalid(invalid, position)
-            fill_row(gradient[outer, inner], real(NAN_F64))
+            fill_row(gradient[outer, inner], as_cell(gradient, real(NAN_F64)))

@@ -58,7 +58,7 @@ def fill_exponentials(e, scratch, address, cols, flags, outer, inner, start):
     n = e.shape[0]
     coarse_pairs, fine_pairs, _, coarse, fine, tails = scratch
     if flags & HAS_COLS:
-        _bits_of_ids(e, coarse, fine, tails, address, cols[outer, inner, start : start + n])
+        bits_of_ids(e, coarse, fine, tails, address, cols[outer, inner, start : start + n])
     else:
         first = cols[0, 0, 0] + start
         phase = phase_of(first)
@@ -147,7 +147,7 @@ def _exponential_of_tail_f64(e, address, b32, column):
 
 
 tails_of_range = by_precision(_tails_of_range_f32, _tails_of_range_f64)
-_bits_of_ids = by_precision(_bits_of_ids_f32, _bits_of_ids_f64)
+bits_of_ids = by_precision(_bits_of_ids_f32, _bits_of_ids_f64)
 exponentials_of_bits = by_precision(_exponentials_of_bits_f32, _exponentials_of_bits_f64)
 exponential_of_tail = by_precision(_exponential_of_tail_f32, _exponential_of_tail_f64)
 gumbel_of_exponential = by_precision(gumbel_of_exponential_f32, gumbel_of_exponential_f64)

@@ -38,13 +38,16 @@ from ..kernels.cpu.cells import (
 from ..kernels.cpu.conditional import conditional_rows
 from ..kernels.cpu.draw import draw_rows
 from ..kernels.cpu.draw_short import draw_short_rows
+from ..kernels.cpu.inclusion import inclusion_rows
 from ..kernels.cpu.inverse_cdf import inverse_cdf_rows
 from ..kernels.cpu.inverse_cdf_draws import UNKNOWN, inverse_cdf_draws
 from ..kernels.cpu.lanes import argmax_short_rows
+from ..kernels.cpu.lanes_of_ids import argmax_short_rows_of_ids
 from ..kernels.cpu.log_prob import log_prob_vjp_rows
 from ..kernels.cpu.merging import merge_rows
 from ..kernels.cpu.noise import noise_rows
-from ..kernels.cpu.softmax import softmax_rows, softmax_vjp_rows
+from ..kernels.cpu.ragged import argmax_ragged
+from ..kernels.cpu.softmax import GRADIENT, HARD, SOFT, softmax_rows, softmax_vjp_rows
 from ..kernels.cpu.topk import topk_rows
 from ..threads import get_num_threads, run
 
@@ -59,6 +62,10 @@ ROWS_OF_ONE_ROUND = 1 << 15
 # 0.42 in float64 (400 rows).
 SHORT = {np.dtype(np.float32): 512, np.dtype(np.float64): 400}
 
+# The same where each cell has a column id: 0.75 us a row either way at 256 categories. Where each column has one, `SHORT` holds
+# as it does without ids: at 400 in float32 both take 0.8 us a row.
+SHORT_OF_CELL_IDS = 256
+
 # Nanoseconds a float32 cell on one thread, roughly: what a call is worth in threads.
 COST = {
     argmax_rows: 0.5,
@@ -66,12 +73,15 @@ COST = {
     draw_rows: 1.0,
     draw_short_rows: 1.6,
     log_prob_vjp_rows: 2.0,
+    argmax_ragged: 1.5,
+    argmax_short_rows_of_ids: 2.3,
     inverse_cdf_rows: 2.0,
     inverse_cdf_draws: 3.0,
     conditional_rows: 3.0,
     softmax_rows: 1.5,
     softmax_vjp_rows: 0.5,
     topk_rows: 0.6,
+    inclusion_rows: 15.0,
     noise_rows: 1.0,
 }
 
@@ -88,7 +98,7 @@ WORTH_A_WATCHER = 100_000
 # still in the second-level cache when the next row comes (3.7 ms against 4.5 for 10,000 draws of 100 rows of 50).
 DRAWS_BY_TABLE, COST_OF_SEARCH, STRETCH = 3, 5.0, 1 << 12
 
-# Plain calls on up to this much are one kernel call: no more than 0.2 ms.
+# Plain calls on up to this much are one kernel call: no more than 0.2 ms. Halves count as float32, in which their work is done.
 PLAIN_BYTES = 1 << 19
 
 # The same of a draw with its log-probability and entropy.
@@ -106,17 +116,25 @@ _UNREAD = np.zeros(1, np.int64)  # for invalid rows, where the kernel's count is
 INT64, INT32 = np.dtype(np.int64), np.dtype(np.int32)
 _NO_INDEX = {dtype: (np.zeros((1, 1), dtype), np.zeros((1, 1, 1), dtype)) for dtype in (INT64, INT32)}
 _NO_NARROW = _NO_INDEX[INT32][0]
+FLOAT32 = np.dtype(np.float32)
 _NO_SCORE = {np.dtype(real): np.zeros((1, 1), real) for real in (np.float32, np.float64)}
 _NO_SCORES = {dtype: array[None] for dtype, array in _NO_SCORE.items()}
+_NO_SPARE = {dtype: unread[0] for dtype, unread in _NO_SCORE.items()}
+_NO_CELLS = {real.itemsize: np.zeros((1, 1, 1), real) for real in (np.dtype(np.float16), *_NO_SCORE)}  # any of that size
 
 
 def categorical(request: Request, index: np.ndarray) -> np.ndarray:
     """Gumbel-max. `index` OUT int64 or int32, leading + batch. Returns count and first positions of invalid rows."""
-    if request.columns <= SHORT[request.dtype] and request.cols is None and not request.first_col:
-        return _sample(request, argmax_short_rows, (_Values(index, 0),))
+    cols, first_col = request.cols, request.first_col
+    if request.columns <= (SHORT[request.real] if cols is None or cols.ndim == 1 else SHORT_OF_CELL_IDS):
+        if cols is None and not first_col:
+            return _sample(request, argmax_short_rows, (_Values(index, 0),))
+        if cols is None:
+            request = replace(request, cols=np.arange(first_col, first_col + request.columns), first_col=0)
+        return _sample(request, argmax_short_rows_of_ids, (_Values(index, 0),))
     if _shares_columns(request):
         return _share_columns(request, index)
-    return _sample(request, argmax_rows, (_Values(index, 0),), (0, request.columns), (_NO_SCORE[request.dtype],))
+    return _sample(request, argmax_rows, (_Values(index, 0),), (0, request.columns), (_NO_SCORE[request.real],))
 
 
 def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float) -> np.ndarray | None:
@@ -125,7 +143,10 @@ def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float
     No `Request`: the general way takes 10 us to lay out all that may be given, and several times that when a large array has
     driven the interpreter out of the caches.
     """
-    axes, dtype = cells.ndim, cells.dtype
+    axes, dtype, size = cells.ndim, cells.dtype, cells.nbytes
+    real = dtype
+    if dtype.itemsize == 2:
+        real, size = FLOAT32, 2 * size
     index = np.empty(cells.shape[:-1], INT64)
     if axes == 2:
         block, target = cells[None], index[None]
@@ -134,11 +155,11 @@ def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float
     else:
         block, target = cells[None, None], index[None, None]
     k0, k1, rows, columns, t = key & 0xFFFFFFFF, key >> 32, index.size, block.shape[2], temperature
-    short = columns <= SHORT[dtype]
-    if cells.nbytes > PLAIN_BYTES:
+    short = columns <= SHORT[real]
+    if size > PLAIN_BYTES:
         if rows < 2 * get_num_threads():
             return None
-        behind = (target, _NO_NARROW) if short else (0, columns, target, _NO_NARROW, _NO_SCORE[dtype])
+        behind = (target, _NO_NARROW) if short else (0, columns, target, _NO_NARROW, _NO_SCORE[real])
         bad = _plain_rows(argmax_short_rows if short else argmax_rows, key, block, step, t, behind)
     # Spelt out, since tuples joined for a common part cost 0.2 us.
     elif short:
@@ -149,7 +170,7 @@ def plain_categorical(key: int, cells: np.ndarray, step: int, temperature: float
     else:
         bad = argmax_rows[dtype](
             k0, k1, step, _NO_STEPS, _NO_ROWS, _NO_COLS, block, _NO_MASK, 0, t, _NO_TEMPERATURES, 0, rows,
-            0, columns, target, _NO_NARROW, _NO_SCORE[dtype], _UNREAD,
+            0, columns, target, _NO_NARROW, _NO_SCORE[real], _UNREAD,
         )  # fmt: skip
     return None if bad else index
 
@@ -158,19 +179,49 @@ def plain_softmax(key: int, cells: np.ndarray, step: int, tau: float, hard: bool
     """`softmax` of logits with one to three axes, all else left out, in the same way; None where a row is invalid."""
     sample = np.empty(cells.shape, cells.dtype)
     front = (None,) * (3 - cells.ndim)
-    bad = _plain_rows(softmax_rows, key, cells[front], step, tau, (int(hard), sample[front]))
+    spare, unread = _spare_row(cells.dtype, cells.shape[-1]), cells[front]
+    bad = _plain_rows(softmax_rows, key, cells[front], step, tau, (HARD if hard else SOFT, unread, sample[front]), spare)
     return None if bad else sample
 
 
-def _plain_rows(kernel: Any, key: int, cells: np.ndarray, step: int, t: float, behind: tuple[Any, ...]) -> int:
+def plain_topk(key: int, cells: np.ndarray, k: int, step: int, temperature: float) -> tuple[np.ndarray, ...] | None:
+    """`topk` of logits with one to three axes, all else left out: index, score and threshold; None where a row is invalid."""
+    batch, real = cells.shape[:-1], cells.dtype if cells.dtype.itemsize > 2 else FLOAT32
+    top = np.empty((*batch, k), INT64), np.empty((*batch, k), real), np.empty(batch, real)
+    front = (None,) * (3 - cells.ndim)
+    index, score, threshold = (part[front] for part in top)
+    block = cells[front]
+    behind = index, _NO_INDEX[INT32][1], score, threshold
+    bad = _plain_rows(topk_rows, key, block, step, temperature, behind, lambda: _pool(k, block.shape[2], real))
+    return None if bad else top
+
+
+def _plain_rows(
+    kernel: Any,
+    key: int,
+    cells: np.ndarray,
+    step: int,
+    t: float,
+    behind: tuple[Any, ...],
+    scratch: Callable[[], tuple[np.ndarray, ...]] = tuple,
+) -> int:
     """A plain call, on several threads where that pays; how many rows are invalid."""
     compiled = kernel[cells.dtype]
     address = key & 0xFFFFFFFF, key >> 32, step, _NO_STEPS, _NO_ROWS, _NO_COLS
 
     def call(first: int, last: int, invalid: np.ndarray) -> None:
-        compiled(*address, cells, _NO_MASK, 0, t, _NO_TEMPERATURES, first, last, *behind, invalid)
+        compiled(*address, cells, _NO_MASK, 0, t, _NO_TEMPERATURES, first, last, *behind, *scratch(), invalid)
 
-    return int(_over_rows(call, cells.shape[0] * cells.shape[1], COST[kernel] * cells.nbytes / 4)[0])
+    size = max(cells.itemsize, 4) * cells.size
+    return int(_over_rows(call, cells.shape[0] * cells.shape[1], COST[kernel] * size / 4)[0])
+
+
+def _spare_row(dtype: np.dtype, columns: int) -> Callable[[], tuple[np.ndarray]]:
+    """A maker of rows in float32 for kernels whose results are halves; kernels of reals do not look at it."""
+    if dtype.itemsize > 2:
+        unread = (_NO_SPARE[dtype],)
+        return lambda: unread
+    return lambda: (np.empty(columns, FLOAT32),)
 
 
 def draw(
@@ -194,12 +245,12 @@ def draw(
     outputs = [_Values(index, 1)]
     for array, trailing, flag in wanted:
         if array is None:  # something of the right shape that is not written to
-            array = np.broadcast_to(_NO_SCORE[request.dtype][0, 0], index.shape[: index.ndim - 1 + trailing])
+            array = np.broadcast_to(_NO_SCORE[request.real][0, 0], index.shape[: index.ndim - 1 + trailing])
         else:
             flags |= flag
         outputs.append(_Values(array, trailing))
     widest = int((heads[1:] - heads[:-1]).max())
-    short = widest <= SHORT[request.dtype] and request.columns < POSITIONS and request.cols is None and not request.first_col
+    short = widest <= SHORT[request.real] and request.columns < POSITIONS and request.cols is None and not request.first_col
     return _sample(request, draw_short_rows if short else draw_rows, tuple(outputs), (heads,), more=flags)
 
 
@@ -217,26 +268,29 @@ def plain_draw(
 
     Returns index, batch + (H,), log_prob and entropy; None for invalid rows. An index that is `given` is int64, batch + (H,).
     """
-    dtype, batch = cells.dtype, cells.shape[:-1]
+    dtype, batch, size = cells.dtype, cells.shape[:-1], cells.nbytes
+    real = dtype
+    if dtype.itemsize == 2:
+        real, size = FLOAT32, 2 * size
     index = np.empty((*batch, len(heads) - 1), INT64) if given is None else given
-    log_prob, entropy = np.empty(batch, dtype), np.empty(batch, dtype)
+    log_prob, entropy = np.empty(batch, real), np.empty(batch, real)
     front = (None,) * (3 - cells.ndim)
     block = cells[front]
     flags = WANT_LOG_PROB | WANT_ENTROPY | (DETERMINISTIC if deterministic else 0) | (0 if given is None else GIVEN)
     allowed, flags = (_NO_MASK, flags) if mask is None else (mask.view(np.uint8)[front], flags | HAS_MASK)
-    kernel = draw_short_rows if block.shape[2] <= SHORT[dtype] else draw_rows
+    kernel = draw_short_rows if block.shape[2] <= SHORT[real] else draw_rows
     compiled, rows = kernel[dtype], log_prob.size
     before = key & 0xFFFFFFFF, key >> 32, step, _NO_STEPS, _NO_ROWS, _NO_COLS, block, allowed, flags, temperature
-    none = _NO_SCORES[dtype]
+    none = _NO_SCORES[real]
     behind = heads, index[front], _NO_INDEX[INT32][1], none, none, log_prob[front], entropy[front]
-    if cells.nbytes <= PLAIN_DRAW_BYTES:
+    if size <= PLAIN_DRAW_BYTES:
         bad = compiled(*before, _NO_TEMPERATURES, 0, rows, *behind, _UNREAD)
     else:
 
         def call(first: int, last: int, invalid: np.ndarray) -> None:
             compiled(*before, _NO_TEMPERATURES, first, last, *behind, invalid)
 
-        bad = _over_rows(call, rows, COST[kernel] * cells.nbytes / 4, WORTH_A_WATCHER)[0]
+        bad = _over_rows(call, rows, COST[kernel] * size / 4, WORTH_A_WATCHER)[0]
     return None if bad else (index, log_prob, entropy)
 
 
@@ -341,19 +395,63 @@ def _inverse_cdf_draws(request: Request, index: np.ndarray, draws: int) -> np.nd
     return invalid
 
 
+def ragged(request: Request, offsets: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """`categorical` of rows that are stretches of one vector. `cells`, `mask` and `cols` of the request have one a value.
+
+    `offsets` IN int64, one more than rows; `index` OUT int64 or int32, leading + batch. Returns invalid rows.
+    """
+    compiled, rows = argmax_ragged[request.dtype], request.batch[0]
+    per_row = [None if array is None else array[None] for array in (request.steps, request.rows, request.temperatures)]
+    per_value = [None if array is None else array[None, None] for array in (request.cols, request.mask, request.cells)]
+    (steps, ids, temperatures), (cols, mask, cells) = per_row, per_value
+    flags = (IS_PROBS if request.is_probs else 0) | (NARROW if index.dtype == INT32 else 0)
+    flags |= (0 if mask is None else HAS_MASK) | (0 if temperatures is None else HAS_TEMPERATURES)
+    temperatures, mask = _NO_TEMPERATURES if temperatures is None else temperatures, _NO_MASK if mask is None else mask
+    invalid = np.zeros(1 + NAMED_ROWS, np.int64)
+    for draw, target in enumerate(index if request.draws is not None else index[None]):
+        address, given = _address(replace(request, step=request.step + draw), 0, steps, ids, cols)
+        common = (*address, cells, mask, flags | given, request.temperature, temperatures, offsets)
+        both = _both(target[None], 0)
+
+        def call(first: int, last: int, block: np.ndarray, common: Any = common, both: Any = both) -> None:
+            compiled(*common, first, last, *both, block)
+
+        _gather(invalid, _over_rows(call, rows, COST[argmax_ragged] * request.real.itemsize / 4 * (request.columns + rows)), 0)
+    invalid[0] //= max(request.draws or 1, 1)
+    return invalid
+
+
 def softmax(request: Request, hard: bool, sample: np.ndarray) -> np.ndarray:
-    """Relaxed samples. `sample` OUT real, leading + batch + (columns,). Returns invalid rows."""
-    return _sample(request, softmax_rows, (_Values(sample, 1),), (int(hard),))
+    """Relaxed samples. `sample` OUT of the logits' dtype, leading + batch + (columns,). Returns invalid rows."""
+    spare = _spare_row(request.dtype, request.columns)
+    wanted = HARD if hard else SOFT
+    return _sample(request, softmax_rows, (_Values(sample, 1),), (wanted, _NO_CELLS[request.dtype.itemsize]), scratch=spare)
+
+
+def softmax_gradient(request: Request, cotangent: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Gradient of the relaxed samples that `softmax` gives. IN, OUT of the logits' dtype, batch + (columns,); invalid rows.
+
+    The samples lie in the result meanwhile; halves, which would be rounded there, in the row at work.
+    """
+    if request.dtype == request.real:
+        marked = softmax(request, False, gradient)
+        softmax_vjp(request, gradient, cotangent, gradient)
+        return marked
+    spare = _spare_row(request.dtype, request.columns)
+    return _sample(request, softmax_rows, (_Values(cotangent, 1), _Values(gradient, 1)), (GRADIENT,), scratch=spare)
 
 
 def topk(request: Request, index: np.ndarray, score: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     """Top-k. OUT int64 or int32 and real, leading + batch + (k,); OUT real, leading + batch. Returns invalid rows."""
-    places = score.shape[-1] + 1
+    columns, k = request.columns, score.shape[-1]
+    outputs = _Values(index, 1), _Values(score, 1), _Values(threshold, 0)
+    return _sample(request, topk_rows, outputs, scratch=lambda: _pool(k, columns, request.real))
 
-    def heap() -> tuple[np.ndarray, ...]:
-        return np.empty(places, request.dtype), np.empty(places, np.int64)
 
-    return _sample(request, topk_rows, (_Values(index, 1), _Values(score, 1), _Values(threshold, 0)), scratch=heap)
+def _pool(k: int, columns: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Scratch of `topk_rows`, for one thread."""
+    room = min(3 * (k + 1) + 2 * TILE, 2 * columns)
+    return np.empty(room, dtype), np.empty(room, np.int64)
 
 
 def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
@@ -372,7 +470,7 @@ def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
 
 
 def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gradient: np.ndarray) -> None:
-    """Gradient of relaxed samples. IN real, IN real, OUT real (may be `sample`), all batch + (columns,)."""
+    """Gradient of relaxed samples that are there. IN, IN, OUT (may be `sample`) of the logits' dtype, batch + (columns,)."""
     kernel = softmax_vjp_rows[request.dtype]
     operands = (sample, cotangent, request.mask, request.temperatures, gradient)
     for _offset, shape, (y, c, mask, taus, result) in _as_pairs(request.batch, operands, (1, 1, 1, 0, 1)):
@@ -383,7 +481,7 @@ def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gra
         def call(first: int, last: int, _: np.ndarray, common: Any = common, result: Any = result) -> None:
             kernel(*common, first, last, result)
 
-        _over_rows(call, math.prod(shape), COST[softmax_vjp_rows] * result.nbytes / 4)
+        _over_rows(call, math.prod(shape), _row_cost(softmax_vjp_rows, request) * math.prod(shape))
 
 
 def conditional(request: Request, chosen: np.ndarray, sample: int, scores: bool, out: np.ndarray) -> np.ndarray:
@@ -426,6 +524,31 @@ def conditional(request: Request, chosen: np.ndarray, sample: int, scores: bool,
     return invalid
 
 
+def inclusion(
+    cells: np.ndarray,
+    temperature: float,
+    temperatures: np.ndarray | None,
+    index: np.ndarray,
+    threshold: np.ndarray,
+    result: np.ndarray,
+) -> None:
+    """Log-probabilities of inclusion.
+
+    IN real, batch + (columns,); a temperature, or IN float64, batch; IN int64, leading + batch + (k,); IN real, leading +
+    batch; OUT real, leading + batch + (k,).
+    """
+    kernel, batch = inclusion_rows[cells.dtype], index.shape[:-1]
+    operands = (cells, temperatures, index, threshold, result)
+    for _offset, shape, (x, ts, chosen, kappa, values) in _as_pairs(batch, operands, (1, 0, 1, 0, 1)):
+        ts, flags = (_NO_TEMPERATURES, 0) if ts is None else (ts, HAS_TEMPERATURES)
+        common = (x, flags, temperature, ts, chosen, kappa)
+
+        def call(first: int, last: int, _: np.ndarray, common: Any = common, values: Any = values) -> None:
+            kernel(*common, first, last, values)
+
+        _over_rows(call, math.prod(shape), COST[inclusion_rows] * values.size)
+
+
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "categorical": categorical,
     "draw": draw,
@@ -435,10 +558,14 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "chosen_columns": chosen_columns,
     "plain_categorical": plain_categorical,
     "plain_softmax": plain_softmax,
+    "plain_topk": plain_topk,
     "inverse_cdf": inverse_cdf,
+    "ragged": ragged,
     "softmax": softmax,
+    "softmax_gradient": softmax_gradient,
     "softmax_vjp": softmax_vjp,
     "topk": topk,
+    "inclusion": inclusion,
     "noise": noise,
     "conditional": conditional,
 }
@@ -480,7 +607,7 @@ def _sample(
 
 def _row_cost(kernel: Any, request: Request) -> float:
     """Nanoseconds a row on one thread, roughly."""
-    return COST[kernel] * request.dtype.itemsize / 4 * request.columns
+    return COST[kernel] * request.real.itemsize / 4 * request.columns
 
 
 def _share_columns(request: Request, index: np.ndarray) -> np.ndarray:
@@ -492,7 +619,7 @@ def _share_columns(request: Request, index: np.ndarray) -> np.ndarray:
         ends = [min(tile * TILE, request.columns) for tile in _ends(-(-request.columns // TILE), cost * rows)]
         pieces = len(ends) - 1
         shape, unread = (pieces, *cells.shape[:2]), np.zeros((pieces, 1), np.int64)
-        indices, scores = np.empty(shape, np.int64), np.empty(shape, request.dtype)
+        indices, scores = np.empty(shape, np.int64), np.empty(shape, request.real)
         shared = (*address, cells, mask, flags & ~NARROW | WANT_SCORE, *temperatures)
 
         def work(
