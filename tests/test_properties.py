@@ -5,6 +5,7 @@ and knows nothing of the package: indices wherever the best scores differ by mor
 asserted to be, everything else within a tolerance; and to the bit with `dense`. Then each comparison is shown wrong calls.
 """
 
+import importlib.util
 import itertools
 import math
 from collections import Counter
@@ -16,13 +17,20 @@ import dense
 import numpy as np
 import oracle
 import pytest
+import test_semantics_table
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 import numgumbel as ng
 
 INF, NAN = np.inf, np.nan
-REALS = [np.float32, np.float64]
+REALS = [np.dtype(np.float32), np.dtype(np.float64)]
+HALVES = {np.dtype(np.float16): (2.0**-10, 2.0**-24)}  # relative and absolute spacing
+if importlib.util.find_spec("ml_dtypes"):
+    import ml_dtypes
+
+    HALVES[np.dtype(ml_dtypes.bfloat16)] = 2.0**-7, 2.0**-133
+DTYPES = [*REALS, *HALVES]
 SEED = (11, "properties")
 KEY, WORDS = ng.key(*SEED), oracle.key_words(*SEED)
 KNOWN = ("score", "log_prob", "logsumexp", "entropy")
@@ -103,7 +111,7 @@ class Case:
 
     def __repr__(self):
         told = {name: getattr(value, "strides", value) for name, value in self.given.items()}
-        array = f"{self.dtype}{list(self.x.shape)}, strides {self.x.strides}, {'probs' if self.is_probs else 'logits'}"
+        array = f"{self.x.dtype}{list(self.x.shape)}, strides {self.x.strides}, {'probs' if self.is_probs else 'logits'}"
         return f"Case({array}, axis={self.axis}, n={self.n}, out={self.out}, seed={self.seed}, {told})"
 
     def _repr_pretty_(self, printer, cycle):
@@ -111,7 +119,13 @@ class Case:
 
     @property
     def dtype(self):
-        return self.x.dtype
+        """The working precision."""
+        return self.cells.dtype
+
+    def rounding(self, y):
+        """That of a result in the logits' own dtype."""
+        relative, absolute = HALVES.get(self.x.dtype, (0, np.finfo(self.dtype).tiny))
+        return relative * np.abs(y) + absolute
 
     @property
     def eps(self):
@@ -148,7 +162,7 @@ class Case:
     def called(self, function, names, wide, **options):
         """Results of each draw by name, as rows; with `out` a second call must fill it with the same."""
         named = lambda r: dict(zip(names, r, strict=True)) if isinstance(r, tuple) else {names[0]: r}
-        before = self.x.copy()
+        before = self.x.tobytes()
         result = named(function(**options))
         if self.out:
             places = {name: np.full_like(part, 9) for name, part in result.items() if name != "col"}
@@ -156,8 +170,8 @@ class Case:
             again = named(function(out=out if len(out) > 1 else out[0], **options))
             for name, place in places.items():
                 assert again[name] is place
-                np.testing.assert_array_equal(place, result[name])
-        np.testing.assert_array_equal(self.x, before)
+                assert place.tobytes() == result[name].tobytes()
+        assert self.x.tobytes() == before
         lead = 0 if self.n is None or "n" not in options else 1
         rows = {}
         for name, part in result.items():
@@ -185,7 +199,7 @@ class Case:
 
 
 @st.composite
-def cases(draw, dtypes=REALS, positive=False, probs=True):
+def cases(draw, dtypes=DTYPES, positive=False, probs=True):
     """Any call; at positive temperatures alone, or of logits alone, where asked for."""
     pick = lambda values: draw(st.sampled_from(values))
     dtype = pick(dtypes)
@@ -199,7 +213,8 @@ def cases(draw, dtypes=REALS, positive=False, probs=True):
     shape = (*batch[:axis], columns, *batch[axis:])
     is_probs = probs and draw(st.booleans())
     values = rng.normal(scale=pick([0.1, 1, 4, 30]), size=shape)
-    values = (np.exp(np.minimum(values, 60)) if is_probs else values).astype(dtype)
+    real = np.dtype(np.float32) if dtype in HALVES else dtype
+    values = (np.exp(np.minimum(values, 10)) if is_probs else values).astype(dtype)
     nothing = 0 if is_probs else -INF
     values[rng.random(shape) < pick([0, 0, 0.3])] = nothing
     for special in pick([[], [], [], [INF], [NAN], [INF, NAN], [nothing]]):
@@ -220,7 +235,7 @@ def cases(draw, dtypes=REALS, positive=False, probs=True):
         given["mask"] = laid_out(part, pick(LAYOUTS), rng)
         mask = np.broadcast_to(part, shape).astype(bool)
         if kind != "broadcast":
-            values = np.where(~mask & (rng.random(shape) < 0.3), dtype(NAN), values)
+            values = np.where(~mask & (rng.random(shape) < 0.3), dtype.type(NAN), values)
     x = laid_out(values, kind, rng)
 
     steps = np.full(count, pick(STEPS))
@@ -260,6 +275,7 @@ def cases(draw, dtypes=REALS, positive=False, probs=True):
     if is_probs:
         with np.errstate(divide="ignore", invalid="ignore"):
             wide = np.log(wide)
+    flat = flat.astype(real)
     cells = dense.cells(None if is_probs else flat, flat if is_probs else None, allowed)
     return Case(
         x=x,
@@ -293,6 +309,8 @@ def close(got, wanted, tolerance, label):
 
 def bits(got, wanted, label):
     assert got.dtype == wanted.dtype, (label, got.dtype, wanted.dtype)
+    if got.dtype in HALVES:
+        got, wanted = got.astype(np.float32), wanted.astype(np.float32)
     np.testing.assert_array_equal(got, wanted, err_msg=label)
 
 
@@ -356,6 +374,55 @@ def check_inverse_cdf(case):
     return tally
 
 
+def check_ragged(case):
+    """Its rows cut short, one behind the other."""
+    options, tally = case.options("step", "rows", "cols", "mask", "temperature", "n"), Counter()
+    kept = np.arange(case.columns) < case.random.integers(0, case.columns + 1, len(case.rows))[:, None]
+    in_rows = lambda array: np.moveaxis(np.broadcast_to(array, case.x.shape), case.axis, -1).reshape(kept.shape)
+    for name in options:
+        if name in ("cols", "mask"):
+            one_each = name == "cols" and options[name].ndim == 1
+            options[name] = (np.broadcast_to(options[name], kept.shape) if one_each else in_rows(options[name]))[kept]
+        elif np.ndim(options[name]):
+            options[name] = options[name].reshape(-1)
+        elif isinstance(options[name], np.ndarray) and name == "rows":
+            options[name] = options[name][None]
+    values, offsets = in_rows(case.x)[kept], np.cumsum([0, *kept.sum(axis=1)])
+    function = lambda **o: ng.categorical_ragged(KEY, offsets=offsets, **{"probs" if case.is_probs else "logits": values} | o)
+    wide, cells = np.where(kept, case.wide, -INF), np.where(kept, case.cells, case.dtype.type(-INF))
+    case = replace(case, wide=wide, cells=cells)
+    for d, got in zip(case.draws, case.called(function, ["index"], [], **options), strict=True):
+        g = case.noise(d)
+        s = oracle.scores(wide, g, case.t)
+        tally += settled(case, s, case.t, case.tolerance(case.t, g), got["index"][:, None], "index")
+        bits(got["index"], dense.categorical(KEY, cells, case.t, **case.address(d)), "index")
+    return tally
+
+
+def check_inclusion(case):
+    """Of a sample drawn rightly."""
+    plain = replace(case, spoil=lambda options: options)
+    drawn = plain.options("step", "rows", "cols", "mask", "temperature", "axis", "n")
+    k = int(case.random.integers(1, min(case.columns, 6) + 1))
+    top = ng.gumbel_topk(KEY, case.x, k, **drawn)
+    options = case.options("temperature", "axis") | ({"n": case.n} if case.n is not None else {})
+    options.pop("invalid")
+    function = lambda n=None, **o: ng.inclusion_log_prob(case.x, top, **o)
+    rows = np.moveaxis(top.index, case.axis % case.x.ndim + (case.n is not None), -1).reshape(-1, len(case.t), k)
+    thresholds = top.threshold.reshape(-1, len(case.t)).astype(np.float64)
+    for index, threshold, got in zip(rows, thresholds, case.called(function, ["log_q"], ["log_q"], **options), strict=True):
+        z = np.take_along_axis(oracle.tempered(case.wide, case.t), np.maximum(index, 0), axis=1)
+        certain = (case.t == 0)[:, None] | (threshold == -INF)[:, None] | (z == INF)
+        with np.errstate(invalid="ignore"):
+            wanted = np.where(certain, 0, oracle.log_inclusion(z - threshold[:, None]))
+        wanted = np.where(index < 0, -INF, wanted)
+        wanted[oracle.invalid(case.wide)] = NAN
+        size = np.where(np.isfinite(threshold), np.abs(threshold), 0)
+        tolerance = np.where(certain, 0, (case.tolerance(case.t) + 8 * case.eps * size)[:, None])
+        close(got["log_q"], wanted, tolerance, "log_q")
+    return Counter(rows=len(case.t), decided=len(case.t))
+
+
 def check_topk(case):
     options, tally = case.options("step", "rows", "cols", "mask", "temperature", "axis", "n"), Counter()
     k = int(case.random.integers(1, min(case.columns, 6) + 1))
@@ -398,7 +465,8 @@ def check_softmax(case):
         function = lambda hard=hard, **o: ng.gumbel_softmax(KEY, hard=hard, **case.logits(o))
         for d, got in zip(case.draws, case.called(function, ["sample"], ["sample"], **options), strict=True):
             g, got = case.noise(d), got["sample"]
-            bits(got, dense.softmax(KEY, case.cells, case.t, hard=hard, **case.address(d)), "sample")
+            bits(got, dense.softmax(KEY, case.cells, case.t, hard=hard, **case.address(d)).astype(case.x.dtype), "sample")
+            got = got.astype(np.float64)
             y, tolerance = relaxed(case, g)
             exact = hard | (case.t == 0) | bad
             with np.errstate(invalid="ignore"):
@@ -407,25 +475,27 @@ def check_softmax(case):
                 index = np.where(bad, -1, np.nan_to_num(got).argmax(axis=1))[:, None]
                 tally += settled(case, s, np.ones(len(s)), case.tolerance(np.ones(len(s)), g), index, "one-hot")
             soft = ~exact
-            close(got[soft], y[soft], (tolerance[:, None] * y + np.finfo(case.dtype).tiny)[soft], "sample")
+            close(got[soft], y[soft], (tolerance[:, None] * y + case.rounding(y))[soft], "sample")
             assert np.isin(got[exact & ~bad], [0, 1]).all()
             assert (got[exact & ~bad].sum(axis=1) == 1).all()
             assert np.isnan(got[bad]).all()
-            np.testing.assert_allclose(got[soft].sum(axis=1), 1, atol=8 * case.eps + 2 * case.eps * case.columns**0.5)
+            if case.x.dtype in REALS:
+                np.testing.assert_allclose(got[soft].sum(axis=1), 1, atol=8 * case.eps + 2 * case.eps * case.columns**0.5)
     return tally
 
 
 def check_softmax_vjp(case):
-    c = case.random.normal(size=case.cells.shape).astype(case.dtype)
+    c = case.random.normal(size=case.cells.shape).astype(case.x.dtype)
     options = tau_of(case.options("step", "rows", "cols", "mask", "temperature", "axis"))
     function = lambda **o: ng.gumbel_softmax_vjp(KEY, case.x, case.shaped(c), **o)
     (got,) = case.called(function, ["gradient"], ["gradient"], **options)
     y, tolerance = relaxed(case, case.noise(0))
-    wanted = oracle.softmax_vjp(y, c.astype(np.float64), case.t)
+    c = c.astype(np.float64)
+    wanted = oracle.softmax_vjp(y, c, case.t)
     allowed = case.cells > -INF
     bound = (tolerance + 32 * case.eps)[:, None] * (y * (np.abs(c) + (y * np.abs(c)).sum(axis=1, keepdims=True)))
-    bound = 2 * bound / case.t[:, None] + np.finfo(case.dtype).tiny
-    close(got["gradient"], wanted, bound, "gradient")
+    bound = 2 * bound / case.t[:, None] + case.rounding(wanted)
+    close(got["gradient"].astype(np.float64), wanted, bound, "gradient")
     assert (got["gradient"][~allowed & ~oracle.invalid(case.wide)[:, None]] == 0).all()
     return Counter(rows=len(c), decided=len(c))
 
@@ -589,7 +659,7 @@ def check_log_prob_entropy_vjp(case):
         wanted[:, begin:end] = oracle.known_vjp(safe, at, a.astype(np.float64), b.astype(np.float64), case.t)
     wanted[bad] = NAN
     bound = 16 * case.tolerance(case.t) * (np.abs(a) + np.abs(b) * (1 + np.log(case.columns))) / case.t
-    close(got["gradient"], wanted, bound[:, None], "gradient")
+    close(got["gradient"].astype(np.float64), wanted, bound[:, None] + case.rounding(wanted), "gradient")
     assert (got["gradient"][(case.cells == -INF) & ~bad[:, None]] == 0).all()
     return Counter(rows=len(actions), decided=len(actions))
 
@@ -632,7 +702,9 @@ LOGITS, POSITIVE = {"probs": False}, {"positive": True}
 CHECKS = {
     "categorical": (check_categorical, {}, ()),
     "inverse_cdf": (check_inverse_cdf, {}, ("cols",)),
+    "categorical_ragged": (check_ragged, {}, ()),
     "gumbel_topk": (check_topk, {}, ()),
+    "inclusion_log_prob": (check_inclusion, LOGITS, ("step", "rows", "cols", "mask")),
     "gumbel_softmax": (check_softmax, {}, ()),
     "gumbel_softmax_vjp": (check_softmax_vjp, LOGITS | POSITIVE, ()),
     "gumbel": (check_field, {}, ("mask", "temperature")),
@@ -644,6 +716,11 @@ CHECKS = {
     "conditional_gumbel": (check_conditional, POSITIVE, ()),
 }
 each = pytest.mark.parametrize("name", CHECKS)
+
+
+def test_every_operation_has_a_comparison():
+    table = {operation.function for operation in test_semantics_table.OPERATIONS.values()}
+    assert set(CHECKS) - {"inverse_cdf"} == table
 
 
 def compare(name, examples):

@@ -54,8 +54,8 @@ class Operation:
     exempt: dict[str, str] = field(default_factory=dict)
     signature: str | None = None  # of another function, where that one reads the logits
 
-    def __call__(self, x, key=None, **options):
-        return self.named(self.call(KEY if key is None else key, x, **options))
+    def __call__(self, x, key=KEY, **options):
+        return self.named(self.call(key, x, **options))
 
     def named(self, result):
         """Results by name."""
@@ -545,7 +545,7 @@ def mark_of(operation, name, clean, cells):
 
 @row("invalid rows", "no category left, or a NaN in an allowed cell; probs negative or NaN")
 def invalid_rows(operation, dtype):
-    for columns in (2, 17, 1025):
+    for columns in (2, 17, 1025, 2100):
         clean = logits(6, columns, dtype=dtype)
         for spoilt in SPOILT.values():
             x = clean.copy()
@@ -1127,7 +1127,7 @@ def not_included(operation, dtype):
 
 @row("key", "an int where a key belongs", "key")
 def wrong_key(operation, dtype):
-    for key in (42, "seed", np.uint64(3), (1, 2), True):
+    for key in (42, None, "seed", np.uint64(3), (1, 2), True):
         with pytest.raises(TypeError, match=r"key must be a Key as numgumbel\.key\(seed, \*stream\) makes it"):
             operation(logits(2, 3, dtype=dtype), key=key)
 
@@ -1145,6 +1145,7 @@ REFUSED = {
     "a string": ("abc", r"builtins\.str, which is none of"),
     "none of any kind": (object(), r"builtins\.object, which is none of"),
     "list of bool": ([True, False], r"mask="),
+    "set": ({1.0}, r"builtins\.set"),
 }
 
 
