@@ -184,10 +184,11 @@ def known_vjp(x, index, a, b, t):
 def conditional(x, index, e, t):
     """Noise given that the largest score is at index, from exponentials e: T_i = E_i / sum w, T_j = T_i + E_j / w_j."""
     z = tempered(x, t)
-    p = probabilities(z)
+    certain = x.max(axis=1) == np.inf
+    z = np.where(certain[:, None], 0, z)
+    z = z - z.max(axis=1, keepdims=True)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
     own = np.take_along_axis(e, index[:, None], axis=1)
-    with np.errstate(divide="ignore"):
-        chosen = -np.log(own) - np.log(np.take_along_axis(p, index[:, None], axis=1))
-    noise = -np.log(e + own * p)
-    np.put_along_axis(noise, index[:, None], chosen, axis=1)
-    return np.where((x.max(axis=1) == np.inf)[:, None], -np.log(e), noise)
+    noise = -np.log(e + own * np.exp(log_p))
+    np.put_along_axis(noise, index[:, None], -np.log(own) - np.take_along_axis(log_p, index[:, None], axis=1), axis=1)
+    return np.where(certain[:, None], -np.log(e), noise)

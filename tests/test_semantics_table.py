@@ -76,6 +76,14 @@ class Operation:
         return taken - set(self.fixed) - set(self.lacks)
 
     @property
+    def has_heads(self):
+        return "nvec" in self.arguments
+
+    @property
+    def is_deterministic(self):
+        return "deterministic" in self.arguments
+
+    @property
     def temperature(self):
         """Name of the argument that divides the logits."""
         return next((name for name in ("temperature", "tau") if name in self.arguments), None)
@@ -470,13 +478,12 @@ def excluded(operation, dtype):
         if name in result:
             assert set(np.unique(result[name])) == {1, 3, 4}
     if "action" in result:
-        if "action" in operation.wide:
+        if operation.has_heads:
             assert (result["action"][:, 0] == 1).all()
             assert set(result["action"][:, 1]) == {0, 1}
         else:
-            greedy = (result["action"] == 1).all()
-            assert greedy or set(result["action"]) == {1, 3, 4}
-    size = 2 if "action" in operation.wide or operation in map(OPERATIONS.get, ["log_prob_entropy heads"]) else 3
+            assert set(result["action"]) == ({1} if operation.is_deterministic else {1, 3, 4})
+    size = 2 if operation.has_heads else 3
     for name, value in (("log_prob", -np.log(size)), ("logsumexp", np.log(3)), ("entropy", np.log(size))):
         if name in result:
             np.testing.assert_allclose(result[name], value, rtol=8 * np.finfo(dtype).eps)
@@ -645,7 +652,7 @@ def plus_infinity(operation, dtype):
     wanted = {
         "index": 3,
         "col": 3,
-        "action": [3, 650] if "action" in operation.wide else 3,
+        "action": [3, 650] if operation.has_heads else 3,
         "score": INF,
         "log_q": 0,
         "log_prob": 0,
@@ -663,7 +670,7 @@ def plus_infinity(operation, dtype):
         else:
             np.testing.assert_array_equal(part, np.broadcast_to(wanted[name], part.shape), err_msg=name)
     if operation.function == "log_prob_entropy":
-        other = best_of(x, {}, halves(x, {})) if "nvec" in operation.arguments else best_of(x, {})
+        other = best_of(x, {}, halves(x, {})) if operation.has_heads else best_of(x, {})
         result = operation(x, actions=other + 1)
         assert (result["log_prob"] == -INF).all()
         assert (result["entropy"] == 0).all()
@@ -672,17 +679,16 @@ def plus_infinity(operation, dtype):
 @row("tie", "tie")
 def tie(operation, dtype):
     x = np.full((4, 1100), 3.0, dtype)
-    together = [operation(x, cols=np.full(1100, 5))] if operation.function != "merge" else []  # one noise for all
-    together += [operation(x, **{operation.temperature: 0})] if operation.temperature == "temperature" else []
-    together += [operation(x, tau=0, cols=np.full(1100, 5))] if operation.temperature == "tau" else []
-    if "inverse" in next(name for name, o in OPERATIONS.items() if o.call is operation.call or o is operation):
-        together = together[1:]  # column ids do not count
-    for got in together:
+    one = {"cols": np.full(1100, 5)}  # one noise for all
+    calls = [{"tau": 0} | one if operation.temperature == "tau" else {"temperature": 0}]
+    soft = "sample" in operation.parts and "hard" not in operation.arguments
+    if not soft and "same ids" not in operation.exempt and operation.function != "merge":
+        calls.append(one)
+    for got in (operation(x, **options) for options in calls):
         if operation.function == "gumbel_topk":
             np.testing.assert_array_equal(got["index"], np.tile([0, 1], (4, 1)))
         elif "sample" in got:
-            assert (got["sample"].argmax(axis=1) == 0).all()
-            assert operation.function != "gumbel_softmax" or (got["sample"][:, 0] >= got["sample"].max(axis=1)).all()
+            np.testing.assert_array_equal(got["sample"], np.broadcast_to(np.arange(1100) == 0, x.shape))
         else:
             assert (got["action" if "action" in got else "index"] == 0).all()
     if operation.function == "merge":
@@ -711,7 +717,7 @@ def overflow(operation, dtype):
         return
     if operation.function == "log_prob_entropy_vjp":
         for at, sign in ((1, 1), (2, -1)):  # the two have a probability of 1/2 each
-            heads = "nvec" in operation.arguments
+            heads = operation.has_heads
             got = operation(
                 np.where(x == -INF, -big, x) if heads else x,
                 temperature=t,
@@ -719,8 +725,7 @@ def overflow(operation, dtype):
             )
             np.testing.assert_array_equal(got["gradient"], np.tile(dtype([0, sign * 2.0**63, -sign * 2.0**63]), (4, 1)))
         return
-    heads = operation in (OPERATIONS["sample_actions heads"], OPERATIONS["log_prob_entropy heads"])
-    x = np.where(x == -INF, -big, x) if heads else x
+    x = np.where(x == -INF, -big, x) if operation.has_heads else x
     got = operation(x, temperature=t)
     for name in ("index", "col", "action"):
         if name in got:
@@ -752,7 +757,7 @@ def temperature_zero(operation, dtype):
     wanted = {
         "index": best,
         "col": best,
-        "action": best_of(x, {}, nvec) if "action" in operation.wide else best,
+        "action": best_of(x, {}, nvec) if operation.has_heads else best,
         "score": x.max(axis=1),
         "logsumexp": x.max(axis=1),
         "log_prob": 0,
@@ -775,7 +780,7 @@ def temperature_zero(operation, dtype):
             np.testing.assert_array_equal(part[greedy], value[greedy], err_msg=name)
             np.testing.assert_array_equal(part[~greedy], other[~greedy], err_msg=name)
     if operation.function == "log_prob_entropy":
-        given = best_of(-x, {}, nvec) if "nvec" in operation.arguments else best_of(-x, {})
+        given = best_of(-x, {}, nvec) if operation.has_heads else best_of(-x, {})
         got = operation(x, actions=given, temperature=0)
         assert (got["log_prob"] == -INF).all()
         assert (got["entropy"] == 0).all()
@@ -899,7 +904,7 @@ def wrong_heads(operation, dtype):
 @row("forbidden", "a given action that is forbidden", "actions")
 def forbidden(operation, dtype):
     x, mask = logits(4, 10, dtype=dtype), np.arange(10) % 5 != 2
-    given = np.full((4, 2) if "nvec" in operation.arguments else 4, 2)
+    given = np.full((4, 2) if operation.has_heads else 4, 2)
     for got in (operation(x, actions=given, mask=mask), operation(np.where(mask, x, dtype(-INF)), actions=given)):
         if "log_prob" in got:
             assert (got["log_prob"] == -INF).all()
@@ -913,8 +918,8 @@ def forbidden(operation, dtype):
 @row("actions outside", "a given action outside of its head, as the -1 of a marked row", "actions")
 def actions_outside(operation, dtype):
     x = logits(6, 10, dtype=dtype)
-    clean = best_of(x, {}, (5, 5)) if "nvec" in operation.arguments else best_of(x, {})
-    end = 5 if "nvec" in operation.arguments else 10
+    clean = best_of(x, {}, (5, 5)) if operation.has_heads else best_of(x, {})
+    end = 5 if operation.has_heads else 10
     for value in (-1, end, 2**40, -(2**40)):
         given = clean.copy()
         given[2] = given[5] = value
@@ -1054,9 +1059,9 @@ def same_ids(operation, dtype):
         np.testing.assert_allclose(got["gradient"], wanted, atol=1e-5)
     elif "sample" in got:
         np.testing.assert_array_equal(got["sample"].argmax(axis=1), scores)
-    elif operation is OPERATIONS["sample_actions deterministic"]:
+    elif operation.is_deterministic:
         np.testing.assert_array_equal(got["action"], x.argmax(axis=1))
-    elif operation is OPERATIONS["sample_actions heads"]:
+    elif operation.has_heads:
         np.testing.assert_array_equal(got["action"][:, 0], (x + noise)[:, :3].argmax(axis=1))
     elif operation.function == "merge":
         assert np.isin(got["col"], ids).all()
@@ -1264,9 +1269,7 @@ def several_draws(operation, dtype):
     for step in (0, 2**30 - 1, np.arange(6).reshape(2, 3) + 2**40):
         together = operation(x, step=step, n=3)
         for d in range(3):
-            single = {} if "inverse_cdf n=9" not in OPERATIONS else {"n": None}
-            alone = operation(x, step=step + d, **single)
-            for name, part in alone.items():
+            for name, part in operation(x, step=step + d, n=None).items():
                 np.testing.assert_array_equal(together[name][d], part)
     for part in operation(x, n=0).values():
         assert part.shape[0] == 0
@@ -1312,10 +1315,9 @@ def the_same_noise(operation, dtype):
     first = operation(x, step=3)
     same(operation(x, step=3), first)
     same(operation(x, step=3, key=ng.key(7, "semantics table")), first)
-    fixed = operation is OPERATIONS["sample_actions deterministic"]
     for other in ({"step": 4}, {"key": ng.key(7, "another table"), "step": 3}, {"rows": np.arange(1, 41), "step": 3}):
         changed = operation(x, **other)
-        assert fixed == all(np.array_equal(changed[name], first[name]) for name in first)
+        assert operation.is_deterministic == all(np.array_equal(changed[name], first[name]) for name in first)
 
 
 @row("want", "want", "want")
