@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 import numgumbel as ng
-from numgumbel.backends import cpu
+from numgumbel.backends.cpu import pieces, samples
 
 LEAST, A_DECADE = 1000, 4  # elements of the smallest call; points a decade
 SHORTEST_TIMING = 5e-4  # seconds; faster calls are timed several in a row
@@ -42,7 +42,7 @@ STEPS = itertools.count()
 
 def longer_than(columns):
     """The least number of categories from there on that is sampled in the way of long rows."""
-    return max(columns, cpu.SHORT[np.dtype(np.float32)] + 1)
+    return max(columns, samples.SHORT[np.dtype(np.float32)] + 1)
 
 
 # Name, what grows, the other size, and the least size of what grows.
@@ -64,12 +64,12 @@ def shapes(grows, other, least, most):
 
 def asks_for_threads(call):
     """Whether a call deals out its work."""
-    dealt, run = [], cpu.run
-    cpu.run = lambda work, pieces: (dealt.append(pieces), run(work, pieces))
+    dealt, run = [], pieces.run
+    pieces.run = lambda work, pieces: (dealt.append(pieces), run(work, pieces))
     try:
         call()
     finally:
-        cpu.run = run
+        pieces.run = run
     return bool(dealt)
 
 

@@ -11,13 +11,14 @@ from . import arguments as check
 from .arguments import Request
 from .dispatch import host_view, operation
 from .keys import Key
-from .ops import _are_plain, _index_dtypes, _inputs, _refuse, _wrapped
+from .plain import are_plain, plain_mask, plain_rows
 
 __all__ = ["Actions", "LogProbEntropy", "log_prob_entropy", "log_prob_entropy_vjp", "sample_actions"]
 
 _NO_KEY = Key(0)  # nothing is drawn where it stands
 _INT64 = np.dtype(np.int64)
-_BOOL, _INT8, _UINT8 = np.dtype(np.bool_), np.dtype(np.int8), np.dtype(np.uint8)
+_WANTED = ("log_prob", "entropy")
+_NO_ACTION = "no valid action in a head, or a NaN in one"
 
 
 class Actions(NamedTuple):
@@ -103,15 +104,15 @@ def sample_actions(
     >>> bool(np.allclose(actions.log_prob, -np.log(2)) and np.allclose(actions.entropy, np.log(2)))
     True
     """
-    plain = rows is cols is n is None and invalid is None and out is None and axis == -1
-    if plain and _are_plain(key, logits, step, temperature):
-        allowed = _plain_mask(mask, logits)
-        if allowed is not False:
+    plain = cols is n is None and invalid is None and out is None and axis == -1
+    if plain and are_plain(key, logits, step, temperature):
+        allowed, ids = plain_mask(mask, logits), plain_rows(rows, logits)
+        if allowed is not False and ids is not False:
             heads = _heads_of(nvec, logits.shape[-1])
             run = operation("plain_draw", "cpu")
-            drawn = run(key._value, logits, allowed, heads, step, temperature, deterministic)
+            drawn = run(key._value, logits, allowed, heads, step, temperature, _WANTED, bool(deterministic), ids)
             if drawn is not None:
-                index, log_prob, entropy = drawn
+                index, _, _, log_prob, entropy = drawn
                 return Actions(index if nvec is not None else index[..., 0], log_prob, entropy)
     request = _request(key, logits, step, rows, cols, mask, temperature, axis, n, invalid)
     heads = _heads_of(nvec, request.columns)
@@ -119,9 +120,9 @@ def sample_actions(
     if out is not None and not (isinstance(out, tuple) and len(out) == 3):
         raise TypeError(f"out must be Actions or a tuple of 3 arrays, got {type(out).__name__}")
     places = (None,) * 3 if out is None else out
-    batch, family, given = (*request.leading, *request.batch), request.family, _inputs(request)
+    batch, family, given = (*request.leading, *request.batch), request.family, request.inputs
     shape = batch if nvec is None else (*request.leading, *request.along_axis_shape(count))
-    action = check.output(places[0], "out.action", shape, _index_dtypes(request), family, given, request.cols)
+    action = check.output(places[0], "out.action", shape, request.index_dtypes, family, given, request.cols)
     log_prob = check.output(places[1], "out.log_prob", batch, (request.real,), family, given)
     entropy = check.output(places[2], "out.entropy", batch, (request.real,), family, given)
     if check.overlap(action, log_prob) or check.overlap(action, entropy) or check.overlap(log_prob, entropy):
@@ -129,8 +130,8 @@ def sample_actions(
     index = action[..., None] if nvec is None else request.axis_last(action)
     run = operation("draw", family.backend)
     marked = run(request, heads, index, log_prob=log_prob, entropy=entropy, deterministic=bool(deterministic))
-    _refuse(request, "sample_actions", marked)
-    return Actions(*out) if out is not None else Actions(*(_wrapped(request, array) for array in (action, log_prob, entropy)))
+    request.refuse("sample_actions", marked, _NO_ACTION)
+    return Actions(*out) if out is not None else Actions(*(request.family.wrap(array) for array in (action, log_prob, entropy)))
 
 
 def log_prob_entropy(
@@ -178,31 +179,31 @@ def log_prob_entropy(
     >>> bool(again.log_prob == sampled.log_prob and again.entropy == sampled.entropy)
     True
     """
-    if axis == -1 and invalid is None and out is None and _are_plain(_NO_KEY, logits, 0, temperature):
-        allowed = _plain_mask(mask, logits)
+    if axis == -1 and invalid is None and out is None and are_plain(_NO_KEY, logits, 0, temperature):
+        allowed = plain_mask(mask, logits)
         if allowed is not False and type(actions) is np.ndarray and actions.dtype is _INT64 and actions.flags.aligned:
             heads = _heads_of(nvec, logits.shape[-1])
             chosen = actions[..., None] if nvec is None else actions
             if chosen.shape == (*logits.shape[:-1], len(heads) - 1):
-                told = operation("plain_draw", "cpu")(0, logits, allowed, heads, 0, temperature, False, chosen)
+                told = operation("plain_draw", "cpu")(0, logits, allowed, heads, 0, temperature, _WANTED, False, None, chosen)
                 if told is not None:
-                    return LogProbEntropy(told[1], told[2])
+                    return LogProbEntropy(told[3], told[4])
     request = _request(_NO_KEY, logits, 0, None, None, mask, temperature, axis, None, invalid)
     heads = _heads_of(nvec, request.columns)
     index = _given_actions(actions, request, nvec, len(heads) - 1)
     if out is not None and not (isinstance(out, tuple) and len(out) == 2):
         raise TypeError(f"out must be a LogProbEntropy or a tuple of 2 arrays, got {type(out).__name__}")
     places = (None,) * 2 if out is None else out
-    family, given = request.family, (*_inputs(request), index)
+    family, given = request.family, (*request.inputs, index)
     log_prob = check.output(places[0], "out.log_prob", request.batch, (request.real,), family, given)
     entropy = check.output(places[1], "out.entropy", request.batch, (request.real,), family, given)
     if check.overlap(log_prob, entropy):
         raise ValueError("the arrays of out overlap each other")
     marked = operation("draw", family.backend)(request, heads, index, log_prob=log_prob, entropy=entropy, given=True)
-    _refuse_actions(request, "log_prob_entropy", marked)
+    request.refuse("log_prob_entropy", marked, _NO_ACTION + ", or an action outside of its head")
     if out is not None:
         return LogProbEntropy(*out)
-    return LogProbEntropy(_wrapped(request, log_prob), _wrapped(request, entropy))
+    return LogProbEntropy(request.family.wrap(log_prob), request.family.wrap(entropy))
 
 
 def log_prob_entropy_vjp(
@@ -224,8 +225,8 @@ def log_prob_entropy_vjp(
     ----------
     logits, actions, nvec, mask, temperature, axis, invalid
         As in `log_prob_entropy`; a marked row's gradient is NaN all over.
-    log_prob_cotangent, entropy_cotangent : array of the logits' dtype, shape (...), optional
-        Derivatives of the loss in log_prob and in entropy; 0 when left out.
+    log_prob_cotangent, entropy_cotangent : float or array, optional
+        Derivatives of the loss in log_prob and in entropy, one a row, in their dtype, or one for all rows; 0 when left out.
     out : array of the logits' dtype and shape, optional
         Where the result goes.
 
@@ -267,8 +268,8 @@ def log_prob_entropy_vjp(
     gradient = check.output(out, "out", shape, (request.dtype,), request.family, inputs)
     run = operation("log_prob_vjp", request.family.backend)
     marked = run(request, heads, index, *cotangents, request.axis_last(gradient))
-    _refuse_actions(request, "log_prob_entropy_vjp", marked)
-    return out if out is not None else _wrapped(request, gradient)
+    request.refuse("log_prob_entropy_vjp", marked, _NO_ACTION + ", or an action outside of its head")
+    return out if out is not None else request.family.wrap(gradient)
 
 
 def _request(
@@ -288,14 +289,6 @@ def _request(
         n=n,
         invalid=invalid,
     )
-
-
-def _plain_mask(mask: Any, logits: np.ndarray) -> Any:
-    """The mask where a driver can take it as it is, None where there is none, False where the general way is to look at it."""
-    if mask is None:
-        return None
-    plain = type(mask) is np.ndarray and mask.shape == logits.shape and mask.dtype in (_BOOL, _INT8, _UINT8)
-    return mask if plain else False
 
 
 def _heads_of(nvec: Any, columns: int) -> np.ndarray:
@@ -334,19 +327,15 @@ def _given_actions(actions: Any, request: Request, nvec: Any, count: int) -> np.
     return array[..., None] if nvec is None else request.axis_last(array)
 
 
-def _cotangent(array: Any, name: str, request: Request) -> np.ndarray:
-    """A derivative of the loss, one a row, of the logits' dtype."""
-    if array is None:
-        return np.broadcast_to(np.zeros((), request.real), request.batch)
-    values = host_view(array, name, request.family)
-    if values.dtype != request.real:
-        raise TypeError(f"{name} must be {request.real}, the precision of log_prob, got {values.dtype}")
-    if values.shape != request.batch:
-        raise ValueError(f"{name} must hold one number a row, shape {request.batch}, got {values.shape}")
-    return check.aligned(values)
-
-
-def _refuse_actions(request: Request, name: str, invalid: np.ndarray) -> None:
-    if request.raises:
-        why = "no action is valid, a NaN stands in a valid one, or the action given is outside of its head"
-        check.refuse_invalid(name, request.batch, invalid, why)
+def _cotangent(values: Any, name: str, request: Request) -> np.ndarray:
+    """A derivative of the loss, one a row or one for all, in the precision of log_prob."""
+    if values is None or isinstance(values, (int, float)):
+        return np.broadcast_to(np.asarray(values or 0.0, request.real), request.batch)
+    array = host_view(values, name, request.family)
+    if array.dtype != request.real:
+        raise TypeError(
+            f"{name} must be {request.real} like log_prob, got {array.dtype}: call {name}.astype(np.{request.real})"
+        )
+    if array.shape not in ((), request.batch):
+        raise ValueError(f"{name} must hold one number a row, shape {request.batch}, or one for all, got {array.shape}")
+    return np.broadcast_to(check.aligned(array), request.batch)

@@ -55,6 +55,21 @@ class Request:
         return working(self.dtype)
 
     @property
+    def index_dtypes(self) -> tuple[Any, ...]:
+        """What an array of indices may hold."""
+        return (np.int64, np.int32) if self.columns < 1 << 31 else (np.int64,)
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """The arrays that kernels read."""
+        return self.cells, self.mask, self.rows, self.cols, self.steps, self.temperatures
+
+    def refuse(self, operation: str, invalid: np.ndarray, why: str | None = None) -> None:
+        """ValueError naming the first invalid rows, if there are any and they are to be refused."""
+        if self.raises:
+            refuse_invalid(operation, self.batch, invalid, NOTHING_ALLOWED if why is None else why)
+
+    @property
     def leading(self) -> tuple[int, ...]:
         """Shape in front of the batch: (n,) or nothing."""
         return () if self.draws is None else (self.draws,)

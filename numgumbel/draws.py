@@ -9,7 +9,7 @@ import numpy as np
 
 from . import arguments as check
 from .dispatch import family_of, host_view, operation
-from .ops import _index_dtypes, _inputs, _refuse, _wrapped
+from .plain import are_plain, plain_mask, plain_rows
 
 __all__ = ["Draw", "draw", "merge"]
 
@@ -104,6 +104,18 @@ def draw(
     True
     """
     wanted = _wanted(want)
+    plain = probs is cols is n is None and invalid is None and out is None and axis == -1
+    if plain and are_plain(key, logits, step, temperature):
+        allowed, ids = plain_mask(mask, logits), plain_rows(rows, logits)
+        if allowed is not False and ids is not False:
+            run, heads = operation("plain_draw", "cpu"), np.array([0, logits.shape[-1]])
+            drawn = run(key._value, logits, allowed, heads, step, temperature, wanted, False, ids)
+            if drawn is not None:
+                index, score, logsumexp, log_prob, entropy = drawn
+                index = index[..., 0]
+                score = score if score is None else score[..., 0]
+                logsumexp = logsumexp if logsumexp is None else logsumexp[..., 0]
+                return Draw(index, index, score, log_prob, logsumexp, entropy)
     request = check.sampling_request(
         key,
         logits,
@@ -120,8 +132,8 @@ def draw(
     )
     if out is not None and not isinstance(out, Draw):
         raise TypeError(f"out must be a Draw, got {type(out).__name__}")
-    shape, family, given = (*request.leading, *request.batch), request.family, _inputs(request)
-    index = check.output(out and out.index, "out.index", shape, _index_dtypes(request), family, given, request.cols)
+    shape, family, given = (*request.leading, *request.batch), request.family, request.inputs
+    index = check.output(out and out.index, "out.index", shape, request.index_dtypes, family, given, request.cols)
     known = {
         name: check.output(out and getattr(out, name), f"out.{name}", shape, (request.real,), family, given) for name in wanted
     }
@@ -130,13 +142,13 @@ def draw(
         raise ValueError("the arrays of out overlap each other")
     heads = np.array([0, request.columns])
     placed = {name: array[..., None] if name in ("score", "logsumexp") else array for name, array in known.items()}
-    _refuse(request, "draw", operation("draw", family.backend)(request, heads, index[..., None], **placed))
+    request.refuse("draw", operation("draw", family.backend)(request, heads, index[..., None], **placed))
     col = operation("chosen_columns", family.backend)(request, index)
     if out is not None:
-        return out._replace(col=out.index if col is index else _wrapped(request, col))
-    results = {name: _wrapped(request, array) for name, array in known.items()}
-    first = _wrapped(request, index)
-    return Draw(first, first if col is index else _wrapped(request, col), **results)
+        return out._replace(col=out.index if col is index else request.family.wrap(col))
+    results = {name: request.family.wrap(array) for name, array in known.items()}
+    first = request.family.wrap(index)
+    return Draw(first, first if col is index else request.family.wrap(col), **results)
 
 
 def merge(draws: Sequence[Draw], *, temperature: Any = 1.0) -> Draw:

@@ -11,7 +11,8 @@ from . import arguments as check
 from .arguments import Request
 from .dispatch import family_of, host_view, operation
 from .kernels.field import COLUMN_END
-from .keys import Key, check_key
+from .keys import check_key
+from .plain import are_plain, plain_rows
 
 __all__ = [
     "TopK",
@@ -26,31 +27,12 @@ __all__ = [
 ]
 
 
-_F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
-
-
 class TopK(NamedTuple):
     """Result of `gumbel_topk`: index and score of the k best, and the threshold, the score of the next."""
 
     index: Any
     score: Any
     threshold: Any
-
-
-def _are_plain(key: Any, logits: Any, step: Any, temperature: Any) -> bool:
-    """Whether a driver can take these as they are: NumPy logits of one to three axes, a whole step, a float temperature."""
-    return (
-        type(logits) is np.ndarray
-        and type(key) is Key
-        and (logits.dtype is _F32 or logits.dtype is _F64 or check.is_logits(logits.dtype))
-        and logits.size > 0
-        and 0 < logits.ndim < 4
-        and logits.flags.aligned
-        and type(step) is int
-        and 0 <= step < check.STEP_END
-        and type(temperature) is float
-        and (temperature == 1.0 or check.in_range(temperature))
-    )
 
 
 def categorical(
@@ -144,12 +126,13 @@ def categorical(
     """
     # The short way; whatever is out of the ordinary is left to the general one.
     if (
-        probs is rows is cols is mask is n is out is invalid is None
+        probs is cols is mask is n is out is invalid is None
         and axis == -1
         and method == "gumbel"
-        and _are_plain(key, logits, step, temperature)
+        and are_plain(key, logits, step, temperature)
+        and (ids := plain_rows(rows, logits)) is not False
     ):
-        index = operation("plain_categorical", "cpu")(key._value, logits, step, temperature)
+        index = operation("plain_categorical", "cpu")(key._value, logits, step, temperature, ids)
         if index is not None:
             return index
     if method not in ("gumbel", "inverse_cdf"):
@@ -169,11 +152,11 @@ def categorical(
         invalid=invalid,
     )
     index = check.output(
-        out, "out", (*request.leading, *request.batch), _index_dtypes(request), request.family, _inputs(request), request.cols
+        out, "out", (*request.leading, *request.batch), request.index_dtypes, request.family, request.inputs, request.cols
     )
     run = operation("categorical" if method == "gumbel" else "inverse_cdf", request.family.backend)
-    _refuse(request, "categorical", run(request, index))
-    return out if out is not None else _wrapped(request, index)
+    request.refuse("categorical", run(request, index))
+    return out if out is not None else request.family.wrap(index)
 
 
 def categorical_ragged(
@@ -254,11 +237,11 @@ def categorical_ragged(
         invalid=invalid,
     )
     row_by_row = request.rows, request.steps, request.temperatures
-    index = check.output(out, "out", (*request.leading, *request.batch), _index_dtypes(request), request.family, row_by_row)
+    index = check.output(out, "out", (*request.leading, *request.batch), request.index_dtypes, request.family, row_by_row)
     if any(check.overlap(index, a) for a in (request.cells, request.mask, request.cols, offsets) if a is not None):
         raise ValueError("out overlaps an input")
-    _refuse(request, "categorical_ragged", operation("ragged", request.family.backend)(request, offsets, index))
-    return out if out is not None else _wrapped(request, index)
+    request.refuse("categorical_ragged", operation("ragged", request.family.backend)(request, offsets, index))
+    return out if out is not None else request.family.wrap(index)
 
 
 def gumbel_softmax(
@@ -318,7 +301,7 @@ def gumbel_softmax(
     >>> y.shape, bool(abs(y.sum() - 1) < 1e-15)
     ((1, 3), True)
     """
-    if probs is rows is cols is mask is n is out is invalid is None and axis == -1 and _are_plain(key, logits, step, tau):
+    if probs is rows is cols is mask is n is out is invalid is None and axis == -1 and are_plain(key, logits, step, tau):
         relaxed = operation("plain_softmax", "cpu")(key._value, logits, step, tau, bool(hard))
         if relaxed is not None:
             return relaxed
@@ -340,11 +323,11 @@ def gumbel_softmax(
     assert given is not None
     shape = (*request.leading, *request.along_axis_shape(request.columns))
     overwritten = request.along_axis(given) if n is None else given
-    others = [a for a in _inputs(request) if a is not given]
+    others = [a for a in request.inputs if a is not given]
     sample = check.output(out, "out", shape, (request.dtype,), request.family, (overwritten, *others))
     run = operation("softmax", request.family.backend)
-    _refuse(request, "gumbel_softmax", run(request, bool(hard), request.axis_last(sample)))
-    return out if out is not None else _wrapped(request, sample)
+    request.refuse("gumbel_softmax", run(request, bool(hard), request.axis_last(sample)))
+    return out if out is not None else request.family.wrap(sample)
 
 
 def gumbel_softmax_vjp(
@@ -421,17 +404,17 @@ def gumbel_softmax_vjp(
     shape = request.along_axis_shape(request.columns)
     c = _same_layout(cotangent, "cotangent", request, shape)
     y = None if sample is None else _same_layout(sample, "sample", request, shape)
-    inputs = [*_inputs(request), c] if y is None else [*_inputs(request), c, y]
+    inputs = [*request.inputs, c] if y is None else [*request.inputs, c, y]
     gradient = check.output(out, "out", shape, (request.dtype,), request.family)
     if any(check.overlap(gradient, other) for other in inputs if other is not None):
         raise ValueError("out overlaps an input")
     c, result = request.axis_last(c), request.axis_last(gradient)
     backend = request.family.backend
     if y is None:
-        _refuse(request, "gumbel_softmax_vjp", operation("softmax_gradient", backend)(request, c, result))
+        request.refuse("gumbel_softmax_vjp", operation("softmax_gradient", backend)(request, c, result))
     else:
         operation("softmax_vjp", backend)(request, request.axis_last(y), c, result)
-    return out if out is not None else _wrapped(request, gradient)
+    return out if out is not None else request.family.wrap(gradient)
 
 
 def gumbel_topk(
@@ -494,7 +477,7 @@ def gumbel_topk(
         probs is rows is cols is mask is n is out is invalid is None
         and axis == -1
         and type(k) is int
-        and _are_plain(key, logits, step, temperature)
+        and are_plain(key, logits, step, temperature)
         and 1 <= k <= logits.shape[-1]
     ):
         top = operation("plain_topk", "cpu")(key._value, logits, k, step, temperature)
@@ -520,15 +503,15 @@ def gumbel_topk(
     if out is not None and not (isinstance(out, tuple) and len(out) == 3):
         raise TypeError(f"out must be a TopK or a tuple of 3 arrays, got {type(out).__name__}")
     places = [None] * 3 if out is None else list(out)
-    shape, family, given = (*request.leading, *request.along_axis_shape(k)), request.family, _inputs(request)
-    index = check.output(places[0], "out.index", shape, _index_dtypes(request), family, given, request.cols)
+    shape, family, given = (*request.leading, *request.along_axis_shape(k)), request.family, request.inputs
+    index = check.output(places[0], "out.index", shape, request.index_dtypes, family, given, request.cols)
     score = check.output(places[1], "out.score", shape, (request.real,), family, given)
     threshold = check.output(places[2], "out.threshold", (*request.leading, *request.batch), (request.real,), family, given)
     if check.overlap(score, threshold) or check.overlap(index, score) or check.overlap(index, threshold):
         raise ValueError("the arrays of out overlap each other")
     run = operation("topk", family.backend)
-    _refuse(request, "gumbel_topk", run(request, request.axis_last(index), request.axis_last(score), threshold))
-    return TopK(*out) if out is not None else TopK(*(_wrapped(request, array) for array in (index, score, threshold)))
+    request.refuse("gumbel_topk", run(request, request.axis_last(index), request.axis_last(score), threshold))
+    return TopK(*out) if out is not None else TopK(*(request.family.wrap(array) for array in (index, score, threshold)))
 
 
 def inclusion_log_prob(logits: Any, top: Any, *, temperature: Any = 1.0, axis: int = -1, out: Any = None) -> Any:
@@ -836,13 +819,13 @@ def conditional_gumbel(
     assert given is not None
     shape = (*request.leading, *request.along_axis_shape(request.columns))
     overwritten = request.along_axis(given) if n is None else given
-    others = [a for a in (*_inputs(request), chosen) if a is not given]
+    others = [a for a in (*request.inputs, chosen) if a is not given]
     noise = check.output(out, "out", shape, (request.real,), request.family, (overwritten, *others))
     run = operation("conditional", request.family.backend)
     found = run(request, chosen, number, bool(scores), request.axis_last(noise))
     if request.raises:
         check.refuse_invalid("conditional_gumbel", request.batch, found, check.NOTHING_ALLOWED + ", or an impossible index")
-    return out if out is not None else _wrapped(request, noise)
+    return out if out is not None else request.family.wrap(noise)
 
 
 def _field_shape(shape: Any, rows: Any, cols: Any, out_shape: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -873,20 +856,3 @@ def _same_layout(array: Any, name: str, request: Request, shape: tuple[int, ...]
     if values.shape != shape:
         raise ValueError(f"{name} must have the logits' shape {shape}, got {values.shape}")
     return check.aligned(values)
-
-
-def _index_dtypes(request: Request) -> tuple[Any, ...]:
-    return (np.int64, np.int32) if request.columns < 1 << 31 else (np.int64,)
-
-
-def _inputs(request: Request) -> tuple[Any, ...]:
-    return request.cells, request.mask, request.rows, request.cols, request.steps, request.temperatures
-
-
-def _refuse(request: Request, name: str, invalid: np.ndarray) -> None:
-    if request.raises:
-        check.refuse_invalid(name, request.batch, invalid)
-
-
-def _wrapped(request: Request, array: np.ndarray) -> Any:
-    return request.family.wrap(array)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import numgumbel as ng
-from numgumbel.backends import cpu
+from numgumbel.backends.cpu import draws, pieces
 
 KEY = ng.key(9, "conditional")
 INF, NAN = np.inf, np.nan
@@ -190,8 +190,8 @@ def test_given_its_own_sample_the_noise_is_gumbel_again():
 @pytest.fixture
 def eager(monkeypatch):
     """Split the smallest call."""
-    monkeypatch.setattr(cpu, "WORTH_A_THREAD", 1)
-    monkeypatch.setattr(cpu, "LEAST_PIECE", 1)
+    monkeypatch.setattr(pieces, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(pieces, "LEAST_PIECE", 1)
     before = ng.get_num_threads()
     yield
     ng.set_num_threads(before)
@@ -241,7 +241,7 @@ def test_many_rows_and_many_samples_come_in_rounds(monkeypatch):
     x, index = np.random.default_rng(2).normal(size=(20, 6)), np.arange(20) % 6
     wanted = ng.conditional_gumbel(KEY, x, index, n=7)
     for size in (1, 20, 50):
-        monkeypatch.setattr(cpu, "ROWS_OF_ONE_ROUND", size)
+        monkeypatch.setattr(draws, "ROWS_OF_ONE_ROUND", size)
         np.testing.assert_array_equal(ng.conditional_gumbel(KEY, x, index, n=7), wanted)
     assert ng.conditional_gumbel(KEY, x, index, n=0).shape == (0, 20, 6)
     assert ng.conditional_gumbel(KEY, x[:0], index[:0]).shape == (0, 6)

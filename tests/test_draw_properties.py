@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numgumbel as ng
-from numgumbel.backends import cpu
+from numgumbel.backends.cpu import draws, layouts, pieces, plain
 
 KEY = ng.key(12, "draw properties")
 INF, NAN = np.inf, np.nan
@@ -244,13 +244,14 @@ def test_the_gradient_is_that_of_central_differences(data):
 @pytest.fixture
 def eager(monkeypatch):
     """Split the smallest call."""
-    for name, value in {"WORTH_A_THREAD": 1, "WORTH_A_WATCHER": 1, "LEAST_PIECE": 1, "PLAIN_DRAW_BYTES": 0}.items():
-        monkeypatch.setattr(cpu, name, value)
-    pieces = []
-    genuine = cpu.run
-    monkeypatch.setattr(cpu, "run", lambda work, count: (pieces.append(count), genuine(work, count))[1])
+    for module, name in ((pieces, "WORTH_A_THREAD"), (pieces, "LEAST_PIECE"), (plain, "WORTH_A_WATCHER")):
+        monkeypatch.setattr(module, name, 1)
+    monkeypatch.setattr(plain, "PLAIN_DRAW_BYTES", 0)
+    counts = []
+    genuine = pieces.run
+    monkeypatch.setattr(pieces, "run", lambda work, count: (counts.append(count), genuine(work, count))[1])
     before = ng.get_num_threads()
-    yield pieces
+    yield counts
     ng.set_num_threads(before)
 
 
@@ -280,7 +281,8 @@ def test_threads_and_rounds_do_not_matter(eager, monkeypatch, dtype, columns):
     assert not eager
     for threads, rows in ((2, 1 << 15), (5, 1 << 15), (3, 70), (2, 1)):
         ng.set_num_threads(threads)
-        monkeypatch.setattr(cpu, "ROWS_OF_ONE_ROUND", rows)
+        for module in (layouts, draws):
+            monkeypatch.setattr(module, "ROWS_OF_ONE_ROUND", rows)
         for got, expected in zip(everything(), wanted, strict=True):
             np.testing.assert_array_equal(got, expected)
         assert max(eager) > 1

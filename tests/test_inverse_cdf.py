@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numgumbel as ng
-from numgumbel.backends import cpu
+from numgumbel.backends.cpu import pieces, samples
 from numgumbel.kernels.cpu import inverse_cdf_draws as draws_kernel
 from numgumbel.kernels.cpu.inverse_cdf import inverse_cdf_rows
 
@@ -20,10 +20,10 @@ INF, NAN = np.inf, np.nan
 def way(request, monkeypatch):
     """Small calls take every way through the driver."""
     if request.param != "as it comes":
-        monkeypatch.setattr(cpu, "WORTH_A_THREAD", 1 if request.param == "draws shared" else 1 << 62)
-        monkeypatch.setattr(cpu, "LEAST_PIECE", 1)
-        monkeypatch.setattr(cpu, "STRETCH", 64)
-    monkeypatch.setattr(cpu, "DRAWS_BY_TABLE", 0)
+        monkeypatch.setattr(pieces, "WORTH_A_THREAD", 1 if request.param == "draws shared" else 1 << 62)
+        monkeypatch.setattr(pieces, "LEAST_PIECE", 1)
+        monkeypatch.setattr(samples, "STRETCH", 64)
+    monkeypatch.setattr(samples, "DRAWS_BY_TABLE", 0)
     before = ng.get_num_threads()
     ng.set_num_threads(3)
     yield request.param
@@ -126,9 +126,9 @@ def test_n_draws_are_n_calls(data):
 def test_few_draws_are_made_one_by_one_and_many_by_table(only_by_table):
     threads = ng.get_num_threads()
     x = np.zeros((1, 50))
-    ng.categorical(KEY, x, method="inverse_cdf", n=cpu.DRAWS_BY_TABLE * threads)
-    ng.categorical(KEY, np.zeros((threads, 50)), method="inverse_cdf", n=cpu.DRAWS_BY_TABLE)
-    for few in ({}, {"n": 1}, {"n": cpu.DRAWS_BY_TABLE - 1}):
+    ng.categorical(KEY, x, method="inverse_cdf", n=samples.DRAWS_BY_TABLE * threads)
+    ng.categorical(KEY, np.zeros((threads, 50)), method="inverse_cdf", n=samples.DRAWS_BY_TABLE)
+    for few in ({}, {"n": 1}, {"n": samples.DRAWS_BY_TABLE - 1}):
         with pytest.raises(pytest.fail.Exception, match="drawn one by one"):
             ng.categorical(KEY, x, method="inverse_cdf", **few)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import numgumbel as ng
-from numgumbel.backends import cpu
+from numgumbel.backends.cpu import samples
 from numgumbel.kernels.cpu.cells import TILE
 
 KEY = ng.key(11, "row kernels")
@@ -15,8 +15,9 @@ NAN, INF = np.nan, np.inf
 @pytest.fixture(params=["side by side", "by bound"])
 def way(request, monkeypatch):
     end = 1 << 62 if request.param == "side by side" else 0
-    monkeypatch.setattr(cpu, "SHORT", dict.fromkeys(cpu.SHORT, end))
-    monkeypatch.setattr(cpu, "SHORT_OF_CELL_IDS", end)
+    for dtype in samples.SHORT:
+        monkeypatch.setitem(samples.SHORT, dtype, end)
+    monkeypatch.setattr(samples, "SHORT_OF_CELL_IDS", end)
     return request.param
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import numgumbel as ng
-from numgumbel.backends import cpu
+from numgumbel.backends.cpu import layouts
 
 KEY = ng.key(7, "semantics")
 INF, NAN = np.inf, np.nan
@@ -309,14 +309,14 @@ def test_n_draws_in_one_round_or_several(monkeypatch):
         together = ng.categorical(KEY, x, n=5, **given), ng.gumbel_topk(KEY, x, 2, n=5, **given)
         field = ng.gumbel(KEY, x.shape, n=5, **{name: given[name] for name in given if name != "temperature"})
         with monkeypatch.context() as patch:
-            patch.setattr(cpu, "ROWS_OF_ONE_ROUND", 0)
+            patch.setattr(layouts, "ROWS_OF_ONE_ROUND", 0)
             equal(ng.categorical(KEY, x, n=5, **given), together[0])
             equal(ng.gumbel_topk(KEY, x, 2, n=5, **given), together[1])
             equal(ng.gumbel(KEY, x.shape, n=5, **{name: given[name] for name in given if name != "temperature"}), field)
     x = x.copy()
     x[1, 2, 5] = NAN
     for rows_of_one_round in (0, 1 << 14):
-        monkeypatch.setattr(cpu, "ROWS_OF_ONE_ROUND", rows_of_one_round)
+        monkeypatch.setattr(layouts, "ROWS_OF_ONE_ROUND", rows_of_one_round)
         with pytest.raises(ValueError, match=r"1 of 12 rows invalid .*: row \(1, 2\);"):
             ng.categorical(KEY, x, n=5)
 

@@ -15,10 +15,10 @@ import pytest
 from hard_rows import INF, KEY, KINDS, REQUESTS, batch
 
 import numgumbel as ng
-from numgumbel.backends import cpu
+from numgumbel.backends.cpu import samples
 from numgumbel.kernels.cpu import bound
 
-EDGES = (8, 16, 64, 128, 192, cpu.SHORT_OF_CELL_IDS, *cpu.SHORT.values(), 1024, 2048, 4096)
+EDGES = (8, 16, 64, 128, 192, samples.SHORT_OF_CELL_IDS, *samples.SHORT.values(), 1024, 2048, 4096)
 COLUMNS = sorted({*range(1, 41)} | {edge + beside for edge in EDGES for beside in (-1, 0, 1, 7)})
 REALS = np.float32, np.float64
 

@@ -12,7 +12,7 @@ import pytest
 
 import numgumbel as ng
 from numgumbel import threads
-from numgumbel.backends import cpu
+from numgumbel.backends.cpu import pieces, plain, samples
 from numgumbel.kernels.cpu.cells import TILE
 
 KEY = ng.key(7, "threads")
@@ -28,19 +28,25 @@ def restored():
 @pytest.fixture
 def eager(monkeypatch):
     """Split the smallest call, so that small arrays meet every kind of piece."""
-    monkeypatch.setattr(cpu, "WORTH_A_THREAD", 1)
-    monkeypatch.setattr(cpu, "LEAST_PIECE", 1)
-    monkeypatch.setattr(cpu, "PLAIN_BYTES", 0)
+    for name in ("WORTH_A_THREAD", "WORTH_A_WATCHER", "LEAST_PIECE"):
+        monkeypatch.setattr(pieces, name, 1)
+    for name in ("PLAIN_BYTES", "PLAIN_DRAW_BYTES"):
+        monkeypatch.setattr(plain, name, 0)
 
 
 def results(x, **given):
     top = ng.gumbel_topk(KEY, x, 2, **given)
     soft = ng.gumbel_softmax(KEY, x, tau=0.7, **given)
+    known = ng.draw(KEY, x, want=("score", "log_prob", "logsumexp", "entropy"), **given)
+    actions = ng.sample_actions(KEY, x, nvec=(7, 30), **given)
     return [
         ng.categorical(KEY, x, **given),
         ng.categorical(KEY, x, method="inverse_cdf", **given),
         soft,
         *top,
+        *known,
+        *actions,
+        ng.conditional_gumbel(KEY, x, np.full(x.shape[:-1], 3), **given),
         ng.gumbel_softmax_vjp(KEY, x, np.cos(x), tau=0.7, **given) if "n" not in given else None,
         ng.gumbel(KEY, x.shape, dtype=x.dtype, **given),
     ]
@@ -73,7 +79,7 @@ def test_columns_shared_by_threads(eager, rows, dtype):
     for x in cases:
         x = x.astype(dtype)
         for given in ({}, {"temperature": 0.0}, {"cols": np.arange(columns) + 5}, {"n": 2} if rows == 1 else {}):
-            assert cpu._shares_columns(_request(x, given))
+            assert samples._shares_columns(_request(x, given))
             wanted = dense_categorical(x, **given)
             np.testing.assert_array_equal(ng.categorical(KEY, x, **given), wanted)
     for place in (0, TILE, columns - 1):
@@ -200,8 +206,8 @@ PRELUDE = """
 import os, sys, threading, atexit, multiprocessing
 import numpy as np, numgumbel as ng
 from numba.core.compiler_lock import global_compiler_lock
-from numgumbel.backends import cpu
-cpu.WORTH_A_THREAD, cpu.LEAST_PIECE, cpu.PLAIN_BYTES = 1, 1, 0
+from numgumbel.backends.cpu import pieces, plain
+pieces.WORTH_A_THREAD, pieces.LEAST_PIECE, plain.PLAIN_BYTES = 1, 1, 0
 ng.set_num_threads(3)
 key, x = ng.key(1), np.zeros((64, 300), np.float32)
 def draw(step=0):

@@ -333,7 +333,7 @@ def draw_short_rows(
     addresses, chosen = stack_array(ADDRESSES, uint64), stack_array(LANES, int64)
     scratch, sums = stack_array(LANES, int64), stack_array(SUMS, float64)
     parts, codes = stack_array(PARTIALS, score.dtype), stack_array(LANES, int32)
-    buffer, tops = stack_array(TILE, score.dtype), stack_array(LANES, score.dtype)
+    buffer, tops, rounded = stack_array(TILE, score.dtype), stack_array(LANES, score.dtype), stack_array(LANES, score.dtype)
     buffers = buffer, stack_array(TILE, score.dtype)
     partials = stack_array(PARTS, score.dtype), stack_array(PARTS, score.dtype)
     ill = stack_array(LANES, int64)
@@ -433,18 +433,18 @@ def draw_short_rows(
                 if flags & WANT_SCORE:
                     store_tile(score[outer, inner : inner + m, head], tops[done : done + m])
                 if flags & WANT_LOGSUMEXP:
-                    round_lanes(parts, sums[TOTAL:], lanes)
-                    store_tile(logsumexp[outer, inner : inner + m, head], parts[done : done + m])
+                    round_lanes(rounded, sums[TOTAL:], lanes)
+                    store_tile(logsumexp[outer, inner : inner + m, head], rounded[done : done + m])
                 outer, inner, done = outer + 1, 0, done + m
         done, outer, inner = 0, first_outer, first_inner
         while done < n:
             m = min(n - done, count - inner)
             if flags & WANT_LOG_PROB:
-                round_lanes(tops, sums[ROW_LOG_PROB:], lanes)
-                store_tile(log_prob[outer, inner : inner + m], tops[done : done + m])
+                round_lanes(rounded, sums[ROW_LOG_PROB:], lanes)
+                store_tile(log_prob[outer, inner : inner + m], rounded[done : done + m])
             if flags & WANT_ENTROPY:
-                round_lanes(tops, sums[ROW_ENTROPY:], lanes)
-                store_tile(entropy[outer, inner : inner + m], tops[done : done + m])
+                round_lanes(rounded, sums[ROW_ENTROPY:], lanes)
+                store_tile(entropy[outer, inner : inner + m], rounded[done : done + m])
             outer, inner, done = outer + 1, 0, done + m
         if any_ill:
             for r in range(n):

@@ -10,7 +10,7 @@ Williams, "Simple statistical gradient-following algorithms for connectionist re
 
 from numba import types
 
-from ..elementary import INF_F64, NAN_F64, log_f64
+from ..elementary import INF_F64, NAN_F64, fma, log_f64
 from ..jit import loop, real_of, row_kernel, sink, stack_array, view, working
 from .cells import TEMPERATURE_TYPES, TILE, as_cell, fill_row, note_invalid, store_tile, temperature_of, tile_of
 from .draw import peak_of_row
@@ -20,7 +20,7 @@ from .sums import LANES
 
 @loop
 def fill_gradient(gradient, x, place, m, s, log_s, h, a, b, inverse):
-    """The gradient of one tile. OUT real[n], IN real[n] logits; `place` is the chosen column's in the tile, or none of it.
+    """The gradient of one tile. OUT real[n], IN real[n] logits; `place` is the chosen column's in the tile, or outside of it.
 
     A chosen column that is excluded has the gradient of every excluded one, 0. m, s, log_s and h are the moments M and S, log S
     and the entropy, all real; a and b the cotangents.
@@ -31,8 +31,8 @@ def fill_gradient(gradient, x, place, m, s, log_s, h, a, b, inverse):
         below = tempered(x[j], inverse) - m
         p = exp_flushed(below) * share
         log_p = (below if below > real(LOWEST) else real(LOWEST)) - log_s
-        gradient[j] = -p * (a + b * (log_p + h)) * inverse
-    if place >= 0 and place < x.shape[0] and x[place] > -INF_F64:
+        gradient[j] = -p * fma(b, log_p + h, a) * inverse
+    if place >= 0 and place < x.shape[0] and x[place] > real(-INF_F64):
         gradient[place] += a * inverse
 
 
