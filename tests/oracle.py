@@ -111,3 +111,84 @@ def log_inclusion(d):
     with np.errstate(all="ignore"):
         y = np.exp(d)
         return np.where(y < 1e-8, d - y / 2, np.where(y < 0.5, np.log(-np.expm1(-y)), np.log1p(-np.exp(-y))))
+
+
+# The operations, in float64, over rows: logits x[R, K] in effect (-inf where excluded), temperatures t[R], noise g[R, K].
+
+
+def field(words, steps, rows, cols, dtype):
+    """G[R, K] as float64: one step and row id a row, column ids cols[R, K]."""
+    values = [gumbel(words, int(step), row, ids, dtype) for step, row, ids in zip(steps, rows, cols, strict=True)]
+    return np.array(values).reshape(np.shape(cols))
+
+
+def invalid(x):
+    """Rows with a NaN, or without a category."""
+    return np.isnan(x).any(axis=1) | (x == -np.inf).all(axis=1)
+
+
+def tempered(x, t):
+    """x / t; x itself where t is 0."""
+    return x / np.where(t == 0, 1, t)[:, None]
+
+
+def scores(x, g, t):
+    """x / t + g; x itself where t is 0."""
+    return np.where((t == 0)[:, None], x, tempered(x, t) + g)
+
+
+def probabilities(z):
+    """softmax of rows of z; all at the first +inf where there is one."""
+    certain = z.max(axis=1) == np.inf
+    finite = np.where(certain[:, None], 0, z)
+    e = np.exp(finite - finite.max(axis=1, keepdims=True))
+    e[certain] = np.arange(z.shape[1]) == z[certain].argmax(axis=1)[:, None]
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def known(x, index, t):
+    """(log_prob, logsumexp, entropy) of given positions; not of invalid rows."""
+    top = x.max(axis=1)
+    certain = (t == 0) | (top == np.inf)
+    z = tempered(x, t)
+    m = np.where(certain, 0, z.max(axis=1))[:, None]
+    z = np.where(certain[:, None], 0, z)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_s = np.log(np.exp(z - m).sum(axis=1))
+        log_p = z - m - log_s[:, None]
+        terms = np.where(log_p > -np.inf, np.exp(log_p) * log_p, 0)
+    chosen = np.take_along_axis(log_p, index[:, None], axis=1)[:, 0]
+    return (
+        np.where(certain, np.where(index == x.argmax(axis=1), 0, -np.inf), chosen),
+        np.where(certain, top, m[:, 0] + log_s),
+        np.where(certain, 0, -terms.sum(axis=1)),
+    )
+
+
+def softmax_vjp(y, c, tau):
+    """Gradient of sum(c y), y the softmax of rows over tau, in the logits."""
+    return y * (c - (c * y).sum(axis=1, keepdims=True)) / tau[:, None]
+
+
+def known_vjp(x, index, a, b, t):
+    """Gradient of a log_prob + b entropy in x; 0 where one category is certain."""
+    p = probabilities(tempered(x, t))
+    with np.errstate(divide="ignore"):
+        log_p = np.where(p > 0, np.log(p), 0)
+    entropy = -(p * log_p).sum(axis=1, keepdims=True)
+    onehot = np.arange(x.shape[1]) == index[:, None]
+    gradient = (a[:, None] * (onehot - p) - b[:, None] * p * (log_p + entropy)) / t[:, None]
+    return np.where((x.max(axis=1) == np.inf)[:, None] | (x == -np.inf), 0, gradient)
+
+
+def conditional(x, index, e, t):
+    """Noise given that the largest score is at index, from exponentials e: T_i = E_i / sum w, T_j = T_i + E_j / w_j."""
+    z = tempered(x, t)
+    certain = x.max(axis=1) == np.inf
+    z = np.where(certain[:, None], 0, z)
+    z = z - z.max(axis=1, keepdims=True)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    own = np.take_along_axis(e, index[:, None], axis=1)
+    noise = -np.log(e + own * np.exp(log_p))
+    np.put_along_axis(noise, index[:, None], -np.log(own) - np.take_along_axis(log_p, index[:, None], axis=1), axis=1)
+    return np.where(certain[:, None], -np.log(e), noise)

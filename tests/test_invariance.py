@@ -38,7 +38,16 @@ def everything(key, x, **given):
     """All results of one request, each with its rows along the first axis."""
     k = min(3, x.shape[-1])
     top = ng.gumbel_topk(key, x, k, **given)
+    drawn = ng.draw(key, x, want=("score", "log_prob", "logsumexp", "entropy"), **given)
+    nvec = [x.shape[-1]] if x.shape[-1] < 3 else [x.shape[-1] // 3, x.shape[-1] - x.shape[-1] // 3]
+    actions = ng.sample_actions(key, x, nvec=nvec, invalid="mark", **given)
     return (
+        *drawn,
+        *actions,
+        *ng.sample_actions(key, x, deterministic=True, **given),
+        *ng.log_prob_entropy(x, actions.action, nvec=nvec, invalid="mark"),
+        ng.log_prob_entropy_vjp(x, drawn.index, np.ones(len(x), x.dtype), np.full(len(x), 0.5, x.dtype)),
+        ng.conditional_gumbel(key, x, drawn.index, sample=3, **given),
         ng.categorical(key, x, **given),
         ng.categorical(key, x, method="inverse_cdf", **given),
         ng.gumbel_softmax(key, x, **given),
@@ -101,6 +110,11 @@ def test_n_draws_equal_n_calls(key, step, batch, n):
         lambda **o: ng.gumbel_softmax(key, x, **given_ids, **o),
         lambda **o: ng.gumbel_topk(key, x, 1, **given_ids, **o),
         lambda **o: ng.gumbel(key, x.shape, **given_ids, **o),
+        lambda **o: tuple(ng.draw(key, x, want=("score", "log_prob", "logsumexp", "entropy"), **given_ids, **o)),
+        lambda **o: tuple(ng.sample_actions(key, x, **given_ids, **o)),
+        lambda **o: ng.conditional_gumbel(
+            key, x, x.argmax(axis=1), **given_ids, **{"sample" if name == "step" else name: o[name] for name in o}
+        ),
     ):
         together = function(n=n, step=step)
         apart = [function(step=step + d) for d in range(n)]

@@ -1,4 +1,4 @@
-"""The semantics of every special input, one test each."""
+"""Special input beyond the table of docs/semantics.md, whose rows are checked in test_semantics_table.py."""
 
 import pickle
 
@@ -15,17 +15,6 @@ NEGATIVE_NAN = np.copysign(NAN, -1)  # what 0/0 and inf - inf give on x86
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 both_methods = pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
 
-# name -> call(logits, **options) for everything that shares the sampling arguments
-SAMPLERS = {
-    "categorical": lambda x, **o: ng.categorical(KEY, x, **o),
-    "inverse_cdf": lambda x, **o: ng.categorical(KEY, x, method="inverse_cdf", **o),
-    "gumbel_softmax": lambda x, **o: ng.gumbel_softmax(KEY, x, **o),
-    "gumbel_softmax_hard": lambda x, **o: ng.gumbel_softmax(KEY, x, hard=True, **o),
-    "gumbel_topk": lambda x, **o: ng.gumbel_topk(KEY, x, 1, **o),
-    "gumbel_softmax_vjp": lambda x, **o: ng.gumbel_softmax_vjp(KEY, x, np.ones_like(np.asarray(x, np.asarray(x).dtype)), **o),
-}
-every_sampler = pytest.mark.parametrize("sample", SAMPLERS.values(), ids=SAMPLERS)
-
 
 def logits(*shape, dtype=np.float64, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
@@ -36,61 +25,7 @@ def equal(left, right):
         np.testing.assert_array_equal(a, b)
 
 
-# --- excluded categories -------------------------------------------------------------------------------------------------
-
-
-@both_dtypes
-@both_methods
-@pytest.mark.parametrize("how", ["-inf", "mask", "mask int8", "probability 0"])
-def test_excluded_categories_are_never_chosen(dtype, method, how):
-    x = np.zeros((20_000, 5), dtype)
-    allowed = np.array([False, True, False, True, False])
-    if how == "-inf":
-        index = ng.categorical(KEY, np.where(allowed, x, -INF).astype(dtype), method=method)
-    elif how == "probability 0":
-        index = ng.categorical(KEY, probs=np.where(allowed, x + 1, 0).astype(dtype), method=method)
-    else:
-        mask = allowed if how == "mask" else allowed.astype(np.int8) * 3
-        index = ng.categorical(KEY, x, mask=mask, method=method)
-    assert set(index) == {1, 3}
-
-
-@both_dtypes
-def test_excluded_categories_in_relaxed_samples_and_topk(dtype):
-    x = np.array([[0.0, -INF, 1.0, -INF]], dtype)
-    y = ng.gumbel_softmax(KEY, x)
-    assert y[0, 1] == y[0, 3] == 0
-    assert set(ng.gumbel_topk(KEY, x, 2).index[0]) == {0, 2}
-
-
-@every_sampler
-@pytest.mark.parametrize("nan", [NAN, NEGATIVE_NAN])
-def test_a_masked_cell_is_never_looked_at(sample, nan):
-    x = logits(3, 70)
-    mask = np.ones(x.shape, bool)
-    mask[1, [0, 33, 69]] = False
-    poisoned = np.where(mask, x, nan)
-    equal(sample(poisoned, mask=mask), sample(x, mask=mask))
-    equal(sample(np.where(mask, x, INF), mask=mask), sample(x, mask=mask))
-
-
-@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8])
-@every_sampler
-def test_mask_dtypes_and_broadcasting(sample, dtype):
-    x = logits(2, 3, 4)
-    full = np.broadcast_to(np.array([1, 0, 1, 1]), x.shape)
-    wanted = sample(x, mask=full.astype(bool))
-    equal(sample(x, mask=np.array([1, 0, 1, 1]).astype(dtype)), wanted)
-    equal(sample(x, mask=[True, False, True, True]), wanted)
-    equal(sample(x, mask=np.ones((3, 1)).astype(dtype)), sample(x))
-    if dtype is not bool:
-        equal(sample(x, mask=np.array([-1, 0, 2, 1]).astype(dtype)), wanted)
-
-
-@pytest.mark.parametrize("dtype", [np.int32, np.float64, object])
-def test_mask_of_another_dtype(dtype):
-    with pytest.raises(TypeError, match=r"mask must be bool, int8 or uint8"):
-        ng.categorical(KEY, logits(2, 3), mask=np.ones((2, 3), dtype))
+# --- masks -------------------------------------------------------------------------------------------------------------
 
 
 def test_mask_of_another_shape():
@@ -100,84 +35,11 @@ def test_mask_of_another_shape():
 
 # --- invalid rows --------------------------------------------------------------------------------------------------------
 
-# How to spoil a row: (logits or probs, change).
-SPOILT = {
-    "NaN first": lambda x: x.__setitem__(0, NAN),
-    "NaN last": lambda x: x.__setitem__(-1, NAN),
-    "negative NaN first": lambda x: x.__setitem__(0, NEGATIVE_NAN),
-    "negative NaN last": lambda x: x.__setitem__(-1, NEGATIVE_NAN),
-    "NaN of 0/0": lambda x: x.__setitem__(1, np.divide(0.0, 0.0)),
-    "no category left": lambda x: x.__setitem__(slice(None), -INF),
-    "NaN beside +inf": lambda x: x.__setitem__(slice(0, 2), [INF, NAN]),
-}
-
-
-@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
-@pytest.mark.parametrize("columns", [2, 17, 1025, 3000])
-@both_dtypes
-def test_invalid_rows_are_marked_or_refused(spoil, columns, dtype):
-    x = logits(6, columns, dtype=dtype)
-    clean = x.copy()
-    with np.errstate(invalid="ignore"):
-        spoil(x[2])
-        spoil(x[5])
-    good = [0, 1, 3, 4]
-
-    for method in ("gumbel", "inverse_cdf"):
-        index = ng.categorical(KEY, x, invalid="mark", method=method)
-        assert (index[[2, 5]] == -1).all()
-        equal(index[good], ng.categorical(KEY, clean, method=method)[good])
-        with pytest.raises(ValueError, match=r"categorical: 2 of 6 rows invalid .* row 2, 5;"):
-            ng.categorical(KEY, x, method=method)
-        out = np.full(6, 99)
-        with pytest.raises(ValueError, match="2 of 6 rows"):
-            ng.categorical(KEY, x, invalid="raise", out=out, method=method)
-        equal(out, index)  # a call that raises has written the other rows, and -1 for the bad ones
-
-    for hard in (False, True):
-        y = ng.gumbel_softmax(KEY, x, hard=hard, invalid="mark")
-        assert np.isnan(y[[2, 5]]).all()
-        equal(y[good], ng.gumbel_softmax(KEY, clean, hard=hard)[good])
-        out = np.zeros_like(x)
-        with pytest.raises(ValueError, match=r"gumbel_softmax: 2 of 6 rows"):
-            ng.gumbel_softmax(KEY, x, hard=hard, out=out)
-        equal(out, y)
-
-    top = ng.gumbel_topk(KEY, x, 2, invalid="mark")
-    assert (top.index[[2, 5]] == -1).all()
-    assert np.isnan(top.score[[2, 5]]).all()
-    assert np.isnan(top.threshold[[2, 5]]).all()
-    for got, wanted in zip(top, ng.gumbel_topk(KEY, clean, 2), strict=True):
-        equal(got[good], wanted[good])
-    with pytest.raises(ValueError, match=r"gumbel_topk: 2 of 6 rows"):
-        ng.gumbel_topk(KEY, x, 2)
-
-    c = np.ones_like(x)
-    gradient = ng.gumbel_softmax_vjp(KEY, x, c, invalid="mark")
-    assert np.isnan(gradient[[2, 5]]).all()
-    equal(gradient[good], ng.gumbel_softmax_vjp(KEY, clean, c)[good])
-    with pytest.raises(ValueError, match=r"gumbel_softmax_vjp: 2 of 6 rows"):
-        ng.gumbel_softmax_vjp(KEY, x, c)
-
 
 def test_all_masked_row_is_invalid():
     mask = np.ones((3, 4), bool)
     mask[1] = False
     equal(ng.categorical(KEY, logits(3, 4), mask=mask, invalid="mark") == -1, [False, True, False])
-
-
-@both_dtypes
-@both_methods
-@pytest.mark.parametrize("value", [-0.5, NAN, NEGATIVE_NAN, -INF])
-def test_negative_and_nan_probabilities(dtype, method, value):
-    p = np.full((3, 5), 0.2, dtype)
-    p[1, 3] = value
-    index = ng.categorical(KEY, probs=p, invalid="mark", method=method)
-    assert index[1] == -1
-    assert (index[[0, 2]] >= 0).all()
-    mask = np.ones(5, bool)
-    mask[3] = False
-    assert (ng.categorical(KEY, probs=p, mask=mask, method=method) >= 0).all()
 
 
 def test_invalid_rows_of_a_batch_are_named_by_their_place_and_counted():
@@ -206,47 +68,7 @@ def test_probs_need_not_sum_to_one(method):
     equal(ng.categorical(KEY, probs=p * 4, method=method), ng.categorical(KEY, probs=p, method=method))
 
 
-@every_sampler
-def test_both_or_neither_of_logits_and_probs(sample):
-    with pytest.raises(TypeError, match="exactly one of logits and probs must be given, got neither"):
-        ng.categorical(KEY)
-    for function in (ng.categorical, ng.gumbel_softmax):
-        with pytest.raises(TypeError, match="got both"):
-            function(KEY, logits(2, 3), probs=logits(2, 3))
-
-
 # --- infinities, ties ----------------------------------------------------------------------------------------------------
-
-
-@both_dtypes
-def test_plus_infinity_is_the_whole_distribution(dtype):
-    x = logits(50, 1500, dtype=dtype)
-    x[:, [3, 700, 1400]] = INF
-    for method in ("gumbel", "inverse_cdf"):
-        assert (ng.categorical(KEY, x, method=method) == 3).all()
-    onehot = np.zeros_like(x)
-    onehot[:, 3] = 1
-    for hard in (False, True):
-        equal(ng.gumbel_softmax(KEY, x, hard=hard), onehot)
-    top = ng.gumbel_topk(KEY, x, 5)
-    assert (top.index[:, :3] == [3, 700, 1400]).all()
-    assert (top.score[:, :3] == INF).all()
-    finite = np.where(x == INF, -INF, x).astype(dtype)
-    equal(top.index[:, 3:], ng.gumbel_topk(KEY, finite, 2).index)
-
-
-@both_dtypes
-def test_ties_go_to_the_lowest_position(dtype):
-    x = np.full((4, 3000), 3.0, dtype)
-    assert (ng.categorical(KEY, x, temperature=0) == 0).all()
-    equal(ng.gumbel_topk(KEY, x, 3, temperature=0).index, np.tile([0, 1, 2], (4, 1)))
-    # One column id for all columns is one noise for all: an exact tie of scores.
-    same = np.full(3000, 5)
-    assert (ng.categorical(KEY, x, cols=same) == 0).all()
-    x[:, 0] = -INF
-    assert (ng.categorical(KEY, x, cols=same) == 1).all()
-    # Signed zeros tie.
-    assert ng.categorical(KEY, np.array([-0.0, 0.0], dtype), temperature=0) == 0
 
 
 @both_dtypes
@@ -260,51 +82,6 @@ def test_extreme_finite_logits_are_not_excluded(dtype):
 
 
 # --- temperature and tau -------------------------------------------------------------------------------------------------
-
-
-@both_dtypes
-@both_methods
-def test_temperature_zero_is_greedy(dtype, method):
-    x = logits(30, 2000, dtype=dtype)
-    equal(ng.categorical(KEY, x, temperature=0, method=method), x.argmax(axis=1))
-    top = ng.gumbel_topk(KEY, x, 3, temperature=0)
-    equal(top.index, np.argsort(-x, axis=1)[:, :3])
-    equal(top.score, -np.sort(-x, axis=1)[:, :3])
-
-
-@both_dtypes
-def test_tau_zero_is_an_exact_one_hot_without_gradient(dtype):
-    x = logits(30, 40, dtype=dtype)
-    wanted = np.eye(40, dtype=dtype)[ng.categorical(KEY, x)]
-    equal(ng.gumbel_softmax(KEY, x, tau=0), wanted)
-    equal(ng.gumbel_softmax(KEY, x, tau=0, hard=True), wanted)
-    for tau in (0, 0.0, np.where(np.arange(30) == 3, 0.0, 1.0)):
-        with pytest.raises(ValueError, match="tau must be positive for a gradient"):
-            ng.gumbel_softmax_vjp(KEY, x, x, tau=tau)
-
-
-@pytest.mark.parametrize("value", [-1.0, -0.5, NAN, INF, 2.0**65, 2.0**-65])
-def test_temperature_out_of_range(value):
-    x = logits(3, 4)
-    for call in (
-        lambda t: ng.categorical(KEY, x, temperature=t),
-        lambda t: ng.gumbel_softmax(KEY, x, tau=t),
-        lambda t: ng.gumbel_softmax_vjp(KEY, x, x, tau=t),
-        lambda t: ng.gumbel_topk(KEY, x, 2, temperature=t),
-    ):
-        with pytest.raises(ValueError, match=r"(temperature|tau) must be 0 or from 2\^-64 to 2\^64"):
-            call(value)
-        with pytest.raises(ValueError, match=r"in row 1$"):
-            call(np.array([1.0, value, 1.0]))
-
-
-def test_temperature_of_another_type_or_shape():
-    x = logits(3, 4)
-    for wrong in (True, 1j, "1", None, np.array([True] * 3)):
-        with pytest.raises(TypeError):
-            ng.categorical(KEY, x, temperature=wrong)
-    with pytest.raises(ValueError, match=r"temperature must be a scalar or one a row, shape \(3,\), got shape \(4,\)"):
-        ng.categorical(KEY, x, temperature=np.ones(4))
 
 
 @pytest.mark.parametrize("temperature", [2.0**-64, 2.0**64, 1, np.float32(0.5), np.array(2.0)])
@@ -325,40 +102,7 @@ def test_per_row_step_and_temperature(dtype):
             assert index[i] == alone
 
 
-@both_dtypes
-def test_hard_is_an_exact_one_hot_of_the_categorical_index(dtype):
-    x = logits(300, 50, dtype=dtype)
-    for tau in (0.1, 1.0, 7.0):
-        equal(ng.gumbel_softmax(KEY, x, tau=tau, hard=True), np.eye(50, dtype=dtype)[ng.categorical(KEY, x)])
-
-
 # --- top-k ---------------------------------------------------------------------------------------------------------------
-
-
-@both_dtypes
-def test_topk_with_fewer_than_k_allowed(dtype):
-    x = np.full((2, 1100), -INF, dtype)
-    x[0, [7, 1050]] = 1
-    x[1, 3] = 0
-    top = ng.gumbel_topk(KEY, x, 4)
-    assert set(top.index[0, :2]) == {7, 1050}
-    assert top.index[1, 0] == 3
-    equal(top.index[0, 2:], [-1, -1])
-    equal(top.index[1, 1:], [-1, -1, -1])
-    assert (top.score[0, 2:] == -INF).all()
-    equal(top.threshold, [-INF, -INF])
-
-
-@pytest.mark.parametrize("k", [0, -1, 5])
-def test_k_out_of_range(k):
-    with pytest.raises(ValueError, match=r"k must be from 1 to the number of categories, 4, got"):
-        ng.gumbel_topk(KEY, logits(2, 4), k)
-
-
-@pytest.mark.parametrize("k", [None, 1.0, True, "2"])
-def test_k_of_another_type(k):
-    with pytest.raises(TypeError, match="k must be an integer"):
-        ng.gumbel_topk(KEY, logits(2, 4), k)
 
 
 def test_k_equal_to_the_number_of_categories_is_a_permutation():
@@ -369,55 +113,6 @@ def test_k_equal_to_the_number_of_categories_is_a_permutation():
 
 
 # --- shapes --------------------------------------------------------------------------------------------------------------
-
-
-@every_sampler
-def test_empty_batch_gives_an_empty_result(sample):
-    for shape in ((0, 4), (3, 0, 4), (0, 2, 5, 4)):
-        result = sample(np.zeros(shape))
-        for part in result if isinstance(result, tuple) else (result,):
-            assert part.size == 0
-
-
-@every_sampler
-def test_zero_categories(sample):
-    for shape in ((3, 0), (0,), (0, 0)):
-        with pytest.raises(ValueError, match="logits has no categories"):
-            sample(np.zeros(shape))
-
-
-@every_sampler
-def test_scalar_logits(sample):
-    with pytest.raises(ValueError, match="logits must have at least one axis"):
-        sample(np.float64(1.0))
-
-
-@every_sampler
-@both_dtypes
-def test_axes_strides_and_orders(sample, dtype):
-    """Any layout gives the answer of its C-ordered copy, and the input stays as it was."""
-    base = logits(4, 5, 6, 7, dtype=dtype)
-    layouts = {
-        "fortran": np.asfortranarray(base),
-        "negative strides": base[::-1, ::-1, ::-1, ::-1],
-        "steps": base[::2, 1::2, :, ::3],
-        "transposed": base.transpose(2, 0, 3, 1),
-        "broadcast": np.broadcast_to(base[:, :1], base.shape),
-        "unaligned": np.frombuffer(b"x" + base.tobytes(), dtype, offset=1).reshape(base.shape),
-        "one row": base[0, 0, 0],
-        "five axes": base.reshape(2, 2, 5, 6, 7).transpose(3, 1, 2, 0, 4),
-    }
-    for name, x in layouts.items():
-        before = x.copy()
-        x.flags.writeable = False
-        for axis in range(-x.ndim, x.ndim):
-            moved = np.ascontiguousarray(np.moveaxis(x, axis, -1))
-            wanted, got = sample(moved), sample(x, axis=axis)
-            for a, b in zip(*(r if isinstance(r, tuple) else (r,) for r in (got, wanted)), strict=True):
-                if b.ndim == x.ndim:
-                    a = np.moveaxis(a, axis, -1)
-                np.testing.assert_array_equal(a, b, err_msg=f"{name}, axis {axis}")
-        equal(x, before)
 
 
 def test_axis_out_of_range():
@@ -438,81 +133,7 @@ def test_cols_and_mask_follow_the_axis(dtype):
     equal(ng.categorical(KEY, x, cols=cols, mask=mask, axis=1), wanted)
 
 
-# --- dtypes --------------------------------------------------------------------------------------------------------------
-
-
-def test_python_lists_are_float64():
-    x = [[0.1, 0.7, 0.2], [1, 2, 3]]
-    equal(ng.categorical(KEY, x), ng.categorical(KEY, np.array(x)))
-    assert ng.gumbel_softmax(KEY, x).dtype == np.float64
-    assert ng.gumbel_softmax(KEY, [1, 2, 3]).dtype == np.float64
-    assert isinstance(ng.categorical(KEY, x), np.ndarray)
-
-
-REFUSED = {
-    "int64": (np.ones((2, 3), np.int64), r"logits\.astype\(np\.float64\)"),
-    "uint8": (np.ones((2, 3), np.uint8), r"logits\.astype\(np\.float64\)"),
-    "bool": (np.ones((2, 3), bool), r"mask="),
-    "complex": (np.ones((2, 3), complex), r"logits\.real"),
-    "object": (np.ones((2, 3), object), r"np\.asarray\(logits, dtype=np\.float64\)"),
-    "text": (np.array([["a", "b"]]), r"np\.asarray"),
-    "longdouble": (np.ones((2, 3), np.longdouble), r"logits\.astype\(np\.float64\)"),
-    "foreign byte order": (np.ones((2, 3), np.dtype(np.float64).newbyteorder()), r"foreign byte order"),
-    "masked array": (np.ma.masked_less(np.ones((2, 3)), 0), r"filled\(-np\.inf\)"),
-    "a string": ("abc", r"builtins\.str, which is none of"),
-    "None of a kind": (object(), r"builtins\.object, which is none of"),
-    "list of bool": ([True, False], r"mask="),
-    "set": ({1.0}, r"builtins\.set"),
-}
-
-
-@every_sampler
-@pytest.mark.parametrize(("wrong", "advice"), REFUSED.values(), ids=REFUSED)
-def test_other_types_are_refused_with_advice(sample, wrong, advice):
-    with pytest.raises(TypeError, match=advice):
-        sample(wrong)
-
-
-@every_sampler
-@pytest.mark.parametrize("key", [42, None, "seed", np.uint64(3), (1, 2), True])
-def test_an_int_where_a_key_belongs(sample, key, monkeypatch):
-    monkeypatch.setattr("test_semantics.KEY", key)
-    with pytest.raises(TypeError, match=r"key must be a Key as numgumbel\.key\(seed, \*stream\) makes it"):
-        sample(logits(2, 3))
-
-
 # --- out -----------------------------------------------------------------------------------------------------------------
-
-
-@both_dtypes
-def test_out_is_written_and_returned(dtype):
-    x = logits(5, 6, dtype=dtype)
-    for index_dtype in (np.int64, np.int32):
-        out = np.empty(5, index_dtype)
-        assert ng.categorical(KEY, x, out=out) is out
-        equal(out, ng.categorical(KEY, x))
-        strided = np.full((10, 3), -7, index_dtype)
-        ng.categorical(KEY, x, out=strided[::2, 1])
-        equal(strided[::2, 1], out)
-        assert (strided[1::2] == -7).all()
-        assert (strided[:, [0, 2]] == -7).all()
-    out = np.empty_like(x)
-    assert ng.gumbel_softmax(KEY, x, out=out) is out
-    equal(out, ng.gumbel_softmax(KEY, x))
-    tall = np.empty((6, 5), dtype)
-    ng.gumbel_softmax(KEY, x.T, axis=0, out=tall)
-    equal(tall.T, out)
-    top = ng.gumbel_topk(KEY, x, 2)
-    places = ng.TopK(np.empty((5, 2), np.int32), np.empty((5, 2), dtype), np.empty(5, dtype))
-    result = ng.gumbel_topk(KEY, x, 2, out=places)
-    assert result.index is places.index
-    equal(tuple(places), tuple(top))
-    g = np.empty((5, 6), dtype)
-    assert ng.gumbel(KEY, out=g) is g
-    equal(g, ng.gumbel(KEY, (5, 6), dtype=dtype))
-    gradient = np.empty_like(x)
-    assert ng.gumbel_softmax_vjp(KEY, x, x, out=gradient) is gradient
-    equal(gradient, ng.gumbel_softmax_vjp(KEY, x, x))
 
 
 def test_out_in_place():

@@ -28,9 +28,9 @@ def restored():
 @pytest.fixture
 def eager(monkeypatch):
     """Split the smallest call, so that small arrays meet every kind of piece."""
-    for name in ("WORTH_A_THREAD", "WORTH_A_WATCHER", "LEAST_PIECE"):
+    for name in ("WORTH_A_THREAD", "LEAST_PIECE"):
         monkeypatch.setattr(pieces, name, 1)
-    for name in ("PLAIN_BYTES", "PLAIN_DRAW_BYTES"):
+    for name in ("PLAIN_BYTES", "PLAIN_DRAW_BYTES", "WORTH_A_WATCHER"):
         monkeypatch.setattr(plain, name, 0)
 
 

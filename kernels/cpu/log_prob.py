@@ -22,7 +22,8 @@ from .sums import LANES
 def fill_gradient(gradient, x, place, m, s, log_s, h, a, b, inverse):
     """The gradient of one tile. OUT real[n], IN real[n] logits; `place` is the chosen column's in the tile, or outside of it.
 
-    m, s, log_s and h are the moments M and S, log S and the entropy, all real; a and b the cotangents.
+    A chosen column that is excluded has the gradient of every excluded one, 0. m, s, log_s and h are the moments M and S, log S
+    and the entropy, all real; a and b the cotangents.
     """
     real = x.dtype.type
     share = real(1.0) / s
