@@ -778,3 +778,18 @@ def test_the_gradient_of_a_marked_row_is_nan_all_over(dtype):
     assert np.isfinite(gradient[2]).all()
     sample = ng.gumbel_softmax(KEY, x, mask=mask, invalid="mark")
     equal(ng.gumbel_softmax_vjp(KEY, x, np.ones_like(x), sample=sample, mask=mask), gradient)
+
+
+@both_dtypes
+@pytest.mark.parametrize("columns", [6, 600])
+@pytest.mark.parametrize("action", [-2, -1, 2, 2**40])
+def test_an_action_outside_of_its_head_marks_the_row(columns, action, dtype):
+    logits, actions = np.zeros((20, columns), dtype), np.zeros((20, 2), np.int64)
+    actions[3, 0] = action
+    for temperature in (1.0, 0.0):
+        given = {"nvec": (2, columns - 2), "temperature": temperature}
+        with pytest.raises(ValueError, match=r"1 of 20 rows invalid .* action outside of its head\): row 3"):
+            ng.log_prob_entropy(logits, actions, **given)
+        for known in ng.log_prob_entropy(logits, actions, invalid="mark", **given):
+            np.testing.assert_array_equal(np.flatnonzero(np.isnan(known)), [3])
+            assert np.isfinite(np.delete(known, 3)).all()

@@ -57,7 +57,8 @@ def tempered_logit(buffer, cells, mask, flags, inverse, outer, inner, column):
 
 @loop
 def settle_head(chosen, buffer, cells, mask, flags, outer, inner, begin, end):
-    """What is known where a distribution is not a softmax: T = 0, a logit of +inf, nothing allowed, or a NaN.
+    """What is known where a distribution is not a softmax: T = 0, a logit of +inf, nothing allowed, or a NaN; and where a given
+    column is outside of its head, which makes all of it NaN.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def settle_head(chosen, buffer, cells, mask, flags, outer, inner, begin, end):
     score, log_prob, logsumexp, entropy : float64
     """
     largest, peak, unordered = peak_of_row(buffer, cells, mask, flags, outer, inner, begin, end)
-    if unordered:
+    if unordered or (chosen < 0 and peak >= 0):
         return -1, NAN_F64, NAN_F64, NAN_F64, NAN_F64
     if peak < 0:
         return -1, -INF_F64, NAN_F64, -INF_F64, NAN_F64
