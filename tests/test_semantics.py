@@ -793,3 +793,11 @@ def test_an_action_outside_of_its_head_marks_the_row(columns, action, dtype):
         for known in ng.log_prob_entropy(logits, actions, invalid="mark", **given):
             np.testing.assert_array_equal(np.flatnonzero(np.isnan(known)), [3])
             assert np.isfinite(np.delete(known, 3)).all()
+
+
+def test_column_ids_wider_than_an_index():
+    logits, index = np.zeros((3, 4), np.float32), np.empty(3, np.int32)
+    for first in (2**31 - 3, 2**31, 2**34):
+        drawn = ng.draw(KEY, logits, cols=np.arange(first, first + 4), out=ng.Draw(index, None, log_prob=np.empty(3, np.float32)))
+        assert drawn.col.dtype == np.int64
+        np.testing.assert_array_equal(drawn.col, first + index.astype(np.int64))

@@ -110,7 +110,7 @@ def chosen_columns(request: Request, index: np.ndarray) -> np.ndarray:
     """Column ids of positions, -1 where a position is: `index` itself where ids are positions."""
     if request.cols is None and not request.first_col:
         return index
-    place = np.maximum(index, 0)
+    place = np.maximum(index, 0, dtype=np.int64)  # ids are wider than an int32 index
     if request.cols is None:
         ids = place + request.first_col
     elif request.cols.ndim == 1:
