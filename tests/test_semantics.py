@@ -798,6 +798,44 @@ def test_an_action_outside_of_its_head_marks_the_row(columns, action, dtype):
 def test_column_ids_wider_than_an_index():
     logits, index = np.zeros((3, 4), np.float32), np.empty(3, np.int32)
     for first in (2**31 - 3, 2**31, 2**34):
-        drawn = ng.draw(KEY, logits, cols=np.arange(first, first + 4), out=ng.Draw(index, None, log_prob=np.empty(3, np.float32)))
+        drawn = ng.draw(
+            KEY, logits, cols=np.arange(first, first + 4), out=ng.Draw(index, None, log_prob=np.empty(3, np.float32))
+        )
         assert drawn.col.dtype == np.int64
         np.testing.assert_array_equal(drawn.col, first + index.astype(np.int64))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda **o: ng.draw(KEY, logits(5, 6), want=("score", "log_prob"), **o),
+        lambda **o: ng.sample_actions(KEY, logits(5, 6), nvec=(2, 4), **o),
+        lambda **o: ng.log_prob_entropy(logits(5, 6), np.zeros(5, np.int64), **o),
+        lambda **o: ng.gumbel_topk(KEY, logits(5, 6), 2, **o),
+    ],
+)
+def test_an_output_that_is_left_out_of_several_is_new(call):
+    whole = call()
+    for name in set(whole._fields) - {"col"}:
+        if getattr(whole, name) is None:
+            continue
+        given = np.zeros_like(getattr(whole, name))
+        got = call(out=type(whole)(**(dict.fromkeys(whole._fields) | {name: given})))
+        assert getattr(got, name) is given
+        for field, wanted in zip(whole._fields, whole, strict=True):
+            if wanted is None:
+                assert getattr(got, field) is None
+            else:
+                np.testing.assert_array_equal(getattr(got, field), wanted)
+
+
+def test_what_is_not_wanted_of_a_draw_is_none():
+    places = ng.Draw(np.empty(5, np.int64), None, score=np.full(5, 7.0), log_prob=np.empty(5))
+    drawn = ng.draw(KEY, logits(5, 6), want="log_prob", out=places)
+    assert drawn.score is None
+    assert (places.score == 7).all()
+
+
+def test_merge_takes_a_sequence_of_draws():
+    with pytest.raises(TypeError, match="draws must be a sequence of Draws, got NoneType"):
+        ng.merge(None)
