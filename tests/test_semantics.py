@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import numgumbel as ng
-from numgumbel.backends.cpu import layouts
+from numgumbel.backends.cpu import layouts, plain
 
 KEY = ng.key(7, "semantics")
 INF, NAN = np.inf, np.nan
@@ -839,3 +839,13 @@ def test_what_is_not_wanted_of_a_draw_is_none():
 def test_merge_takes_a_sequence_of_draws():
     with pytest.raises(TypeError, match="draws must be a sequence of Draws, got NoneType"):
         ng.merge(None)
+
+
+@both_dtypes
+def test_many_short_heads_stand_side_by_side(monkeypatch, dtype):
+    """What counts is the length of a head, not of the row, in plain calls as in others."""
+    x = logits(40, 600, dtype=dtype)
+    given = {"nvec": [30] * 20}
+    wanted = ng.sample_actions(KEY, x, invalid="mark", **given)
+    monkeypatch.setattr(plain, "draw_rows", None)
+    equal(ng.sample_actions(KEY, x, **given), wanted)
