@@ -168,7 +168,8 @@ def merge(draws: Sequence[Draw], *, temperature: Any = 1.0) -> Draw:
     -------
     Draw
         ``index`` and ``col`` are the column id of the sample, int64, the lowest on a tie, and ``score`` is its score: equal to
-        the bit to the unsharded draw's, for any tree of merges. ``logsumexp``, ``log_prob`` and ``entropy``, where all draws
+        the bit to the unsharded draw's, for any tree of merges. (A draw gives a tie to the lowest position: where ids do not
+        rise along its columns, that may be another of the tied.) ``logsumexp``, ``log_prob`` and ``entropy``, where all draws
         have them, are within 8 ulp of it (``entropy`` of the size of the logsumexp); they need ``logsumexp``, and are None
         without. A row is marked (-1, NaN) if a shard met a NaN, and (-1, -inf) if none allows anything.
 
