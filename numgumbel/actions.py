@@ -58,7 +58,7 @@ def sample_actions(
     ----------
     key : Key
         From `key`. The same key and step give the same noise: count the steps, or use a `Generator`.
-    logits : array of float32 or float64, shape (..., K)
+    logits : array of float32, float64, float16 or bfloat16, shape (..., K)
         One row an environment. With `nvec`, the logits of its heads one after the other.
     nvec : sequence of int, optional
         Number of actions of each head, which add up to K (as ``MultiDiscrete.nvec``). A head's noise belongs to the position in
@@ -74,15 +74,15 @@ def sample_actions(
         What to do with a row that has a head without a valid action, or a NaN in a valid one: None and "raise" raise
         `ValueError` once all rows are done; "mark" gives that head -1, the row's log-probability and entropy NaN.
     out : Actions, optional
-        Where the results go; actions int64 or int32.
+        Where the results go, None for a new array; actions int64 or int32.
 
     Returns
     -------
     Actions
         ``action``, int64, shape (...), or (..., H) for H heads; ``log_prob`` and ``entropy`` (nats, over valid actions),
-        shape (...), in the logits' dtype. Actions are equal to the bit on every machine, the others on any CPU.
-        `log_prob_entropy` of the same logits, actions and mask gives the same bits, so that the ratio of the probabilities is
-        exactly 1 before the first update.
+        shape (...), in the logits' dtype (float32 for float16 and bfloat16). Actions are equal to the bit on every machine, the
+        others on any CPU. `log_prob_entropy` of the same logits, actions and mask gives the same bits, so that the ratio of the
+        probabilities is exactly 1 before the first update.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def sample_actions(
     run = operation("draw", family.backend)
     marked = run(request, heads, index, log_prob=log_prob, entropy=entropy, deterministic=bool(deterministic))
     request.refuse("sample_actions", marked, _NO_ACTION)
-    return Actions(*out) if out is not None else Actions(*(request.family.wrap(array) for array in (action, log_prob, entropy)))
+    return Actions(*check.results(places, (action, log_prob, entropy), family))
 
 
 def log_prob_entropy(
@@ -156,7 +156,7 @@ def log_prob_entropy(
     invalid : {None, "raise", "mark"}
         As in `sample_actions`; an action outside of its head is invalid too. A marked row is NaN in both.
     out : LogProbEntropy, optional
-        Where the results go.
+        Where the results go, None for a new array.
 
     Returns
     -------
@@ -201,9 +201,7 @@ def log_prob_entropy(
         raise ValueError("the arrays of out overlap each other")
     marked = operation("draw", family.backend)(request, heads, index, log_prob=log_prob, entropy=entropy, given=True)
     request.refuse("log_prob_entropy", marked, _NO_ACTION + ", or an action outside of its head")
-    if out is not None:
-        return LogProbEntropy(*out)
-    return LogProbEntropy(request.family.wrap(log_prob), request.family.wrap(entropy))
+    return LogProbEntropy(*check.results(places, (log_prob, entropy), family))
 
 
 def log_prob_entropy_vjp(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -497,6 +498,11 @@ def output(
         if other is not None and overlap(array, other) and (other is shared or not _same_memory(array, other)):
             raise ValueError(f"{name} overlaps an input")
     return array
+
+
+def results(places: Iterable[Any], arrays: Iterable[np.ndarray], family: Family) -> list[Any]:
+    """What a caller gets of several results: the arrays given in `out`, and new ones where none was."""
+    return [family.wrap(array) if place is None else place for place, array in zip(places, arrays, strict=True)]
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> bool:

@@ -71,7 +71,8 @@ def draw(
         As in `categorical`. A marked row has index and col -1 and NaN elsewhere; but where nothing is allowed, score and
         logsumexp are -inf, as `merge` reads them: a shard of a row may well be empty.
     out : Draw, optional
-        Where the results go: ``index`` (int64 or int32) and what is wanted. Its ``col`` is not looked at.
+        Where the results go: ``index`` (int64 or int32) and what is wanted, None for a new array. What is not wanted, and its
+        ``col``, is not looked at.
 
     Returns
     -------
@@ -144,11 +145,9 @@ def draw(
     placed = {name: array[..., None] if name in ("score", "logsumexp") else array for name, array in known.items()}
     request.refuse("draw", operation("draw", family.backend)(request, heads, index[..., None], **placed))
     col = operation("chosen_columns", family.backend)(request, index)
-    if out is not None:
-        return out._replace(col=out.index if col is index else request.family.wrap(col))
-    results = {name: request.family.wrap(array) for name, array in known.items()}
-    first = request.family.wrap(index)
-    return Draw(first, first if col is index else request.family.wrap(col), **results)
+    places = [out and out.index, *(out and getattr(out, name) for name in known)]
+    first, *others = check.results(places, arrays, family)
+    return Draw(first, first if col is index else family.wrap(col), **dict(zip(known, others, strict=True)))
 
 
 def merge(draws: Sequence[Draw], *, temperature: Any = 1.0) -> Draw:
@@ -169,7 +168,8 @@ def merge(draws: Sequence[Draw], *, temperature: Any = 1.0) -> Draw:
     -------
     Draw
         ``index`` and ``col`` are the column id of the sample, int64, the lowest on a tie, and ``score`` is its score: equal to
-        the bit to the unsharded draw's, for any tree of merges. ``logsumexp``, ``log_prob`` and ``entropy``, where all draws
+        the bit to the unsharded draw's, for any tree of merges. (A draw gives a tie to the lowest position: where ids do not
+        rise along its columns, that may be another of the tied.) ``logsumexp``, ``log_prob`` and ``entropy``, where all draws
         have them, are within 8 ulp of it (``entropy`` of the size of the logsumexp); they need ``logsumexp``, and are None
         without. A row is marked (-1, NaN) if a shard met a NaN, and (-1, -inf) if none allows anything.
 
@@ -194,7 +194,10 @@ def merge(draws: Sequence[Draw], *, temperature: Any = 1.0) -> Draw:
     >>> bool(np.allclose(merged.log_prob, whole.log_prob))
     True
     """
-    draws = list(draws)
+    try:
+        draws = list(draws)
+    except TypeError:
+        raise TypeError(f"draws must be a sequence of Draws, got {type(draws).__name__}") from None
     if not draws:
         raise ValueError("draws must hold one draw or more, got none")
     for number, part in enumerate(draws):

@@ -183,12 +183,12 @@ def categorical_ragged(
     ----------
     key, step, temperature, n
         As in `categorical`; step and temperature a scalar or one a row.
-    logits : array of float32 or float64, shape (N,)
+    logits : array of float32, float64, float16 or bfloat16, shape (N,)
         Unnormalised log-probabilities of all rows, one row behind the other.
     offsets : integer array, shape (R + 1,)
         Where each row starts, and where the last one ends: not decreasing, from 0 to N. Values before the first and behind the
         last row are not looked at.
-    probs : array of float32 or float64, shape (N,)
+    probs : array of the same dtypes, shape (N,)
         In place of logits: weights of 0 or more that need not sum to 1.
     rows : integer array, shape (R,), optional
         Row ids; by default 0, 1, 2, ...
@@ -447,7 +447,7 @@ def gumbel_topk(
     invalid : {None, "raise", "mark"}
         As in `categorical`; a marked row has index -1, score NaN and threshold NaN.
     out : TopK or tuple of 3 arrays, optional
-        Where index (int64 or int32), score and threshold go.
+        Where index (int64 or int32), score and threshold go, None for a new array.
 
     Returns
     -------
@@ -503,7 +503,7 @@ def gumbel_topk(
         raise ValueError(f"k must be from 1 to the number of categories, {request.columns}, got {k}")
     if out is not None and not (isinstance(out, tuple) and len(out) == 3):
         raise TypeError(f"out must be a TopK or a tuple of 3 arrays, got {type(out).__name__}")
-    places = [None] * 3 if out is None else list(out)
+    places = (None,) * 3 if out is None else out
     shape, family, given = (*request.leading, *request.along_axis_shape(k)), request.family, request.inputs
     index = check.output(places[0], "out.index", shape, request.index_dtypes, family, given, request.cols)
     score = check.output(places[1], "out.score", shape, (request.real,), family, given)
@@ -512,7 +512,7 @@ def gumbel_topk(
         raise ValueError("the arrays of out overlap each other")
     run = operation("topk", family.backend)
     request.refuse("gumbel_topk", run(request, request.axis_last(index), request.axis_last(score), threshold))
-    return TopK(*out) if out is not None else TopK(*(request.family.wrap(array) for array in (index, score, threshold)))
+    return TopK(*check.results(places, (index, score, threshold), family))
 
 
 def inclusion_log_prob(logits: Any, top: Any, *, temperature: Any = 1.0, axis: int = -1, out: Any = None) -> Any:
@@ -524,7 +524,7 @@ def inclusion_log_prob(logits: Any, top: Any, *, temperature: Any = 1.0, axis: i
 
     Parameters
     ----------
-    logits : array of float32 or float64, shape (..., K)
+    logits : array of float32, float64, float16 or bfloat16, shape (..., K)
         Those that the sample was drawn from. For a sample from `probs`, their logarithm.
     top : TopK
         What `gumbel_topk` returned for these logits, temperature and axis, with or without draws. Its scores are not looked at.
@@ -532,12 +532,12 @@ def inclusion_log_prob(logits: Any, top: Any, *, temperature: Any = 1.0, axis: i
         That of the sample, a scalar or one a row. At 0 the sample is no matter of chance, and its log-probabilities are 0.
     axis : int, default -1
         Axis of the categories.
-    out : array of the logits' dtype, optional
+    out : array of the threshold's dtype, optional
         Where the result goes.
 
     Returns
     -------
-    array of the logits' dtype, shape of ``top.index``
+    array of the threshold's dtype, shape of ``top.index``
         0 where the threshold is -inf (every allowed category was taken) and for a logit of +inf; -inf in places that were left
         empty, NaN in marked rows. Computed in float64 with an error as of half an ulp in ``logit / temperature - threshold``
         and 2.5 ulp in the result, then rounded to the dtype; equal to the bit on every CPU.
@@ -545,7 +545,7 @@ def inclusion_log_prob(logits: Any, top: Any, *, temperature: Any = 1.0, axis: i
     Raises
     ------
     TypeError
-        For logits that are not float32 or float64, a `top` that is none, or arrays of other dtypes.
+        For logits of another dtype, a `top` that is none, or indices and a threshold of other dtypes than it has.
     ValueError
         For shapes that do not fit, indices beyond the logits, or numbers out of range.
 
@@ -749,12 +749,12 @@ def conditional_gumbel(
     invalid : {None, "raise", "mark"}
         As in `categorical`; a marked row is NaN all over. A row is also invalid where its choice is impossible: no position of
         the row (as the -1 of a marked row), an excluded category, or another than the first +inf.
-    out : array of the logits' dtype and shape, optional
+    out : array of the result's dtype and shape, optional
         Where the result goes; may be the logits themselves.
 
     Returns
     -------
-    array of the logits' dtype and shape, or (n, ...)
+    array of the logits' dtype (float32 for float16 and bfloat16) and shape, or (n, ...)
         Noise, or scores. The largest score, ``fma(logit, 1 / temperature, G)``, is at `index` and nowhere else: where rounding
         would let another category reach it, that one's noise is lowered until it does not. So at temperature 1
         ``(logits + noise).argmax(axis)`` is `index`, if all categories are allowed. Where nothing was learnt, in excluded

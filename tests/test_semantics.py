@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import numgumbel as ng
-from numgumbel.backends.cpu import layouts
+from numgumbel.backends.cpu import layouts, plain
 
 KEY = ng.key(7, "semantics")
 INF, NAN = np.inf, np.nan
@@ -399,3 +399,74 @@ def test_the_gradient_of_a_marked_row_is_nan_all_over(dtype):
     assert np.isfinite(gradient[2]).all()
     sample = ng.gumbel_softmax(KEY, x, mask=mask, invalid="mark")
     equal(ng.gumbel_softmax_vjp(KEY, x, np.ones_like(x), sample=sample, mask=mask), gradient)
+
+
+@both_dtypes
+@pytest.mark.parametrize("columns", [6, 600])
+@pytest.mark.parametrize("action", [-2, -1, 2, 2**40])
+def test_an_action_outside_of_its_head_marks_the_row(columns, action, dtype):
+    logits, actions = np.zeros((20, columns), dtype), np.zeros((20, 2), np.int64)
+    actions[3, 0] = action
+    for temperature in (1.0, 0.0):
+        given = {"nvec": (2, columns - 2), "temperature": temperature}
+        with pytest.raises(ValueError, match=r"1 of 20 rows invalid .* action outside of its head\): row 3"):
+            ng.log_prob_entropy(logits, actions, **given)
+        for known in ng.log_prob_entropy(logits, actions, invalid="mark", **given):
+            np.testing.assert_array_equal(np.flatnonzero(np.isnan(known)), [3])
+            assert np.isfinite(np.delete(known, 3)).all()
+
+
+def test_column_ids_wider_than_an_index():
+    logits, index = np.zeros((3, 4), np.float32), np.empty(3, np.int32)
+    for first in (2**31 - 3, 2**31, 2**34):
+        drawn = ng.draw(
+            KEY, logits, cols=np.arange(first, first + 4), out=ng.Draw(index, None, log_prob=np.empty(3, np.float32))
+        )
+        assert drawn.col.dtype == np.int64
+        np.testing.assert_array_equal(drawn.col, first + index.astype(np.int64))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda **o: ng.draw(KEY, logits(5, 6), want=("score", "log_prob"), **o),
+        lambda **o: ng.sample_actions(KEY, logits(5, 6), nvec=(2, 4), **o),
+        lambda **o: ng.log_prob_entropy(logits(5, 6), np.zeros(5, np.int64), **o),
+        lambda **o: ng.gumbel_topk(KEY, logits(5, 6), 2, **o),
+    ],
+)
+def test_an_output_that_is_left_out_of_several_is_new(call):
+    whole = call()
+    for name in set(whole._fields) - {"col"}:
+        if getattr(whole, name) is None:
+            continue
+        given = np.zeros_like(getattr(whole, name))
+        got = call(out=type(whole)(**(dict.fromkeys(whole._fields) | {name: given})))
+        assert getattr(got, name) is given
+        for field, wanted in zip(whole._fields, whole, strict=True):
+            if wanted is None:
+                assert getattr(got, field) is None
+            else:
+                np.testing.assert_array_equal(getattr(got, field), wanted)
+
+
+def test_what_is_not_wanted_of_a_draw_is_none():
+    places = ng.Draw(np.empty(5, np.int64), None, score=np.full(5, 7.0), log_prob=np.empty(5))
+    drawn = ng.draw(KEY, logits(5, 6), want="log_prob", out=places)
+    assert drawn.score is None
+    assert (places.score == 7).all()
+
+
+def test_merge_takes_a_sequence_of_draws():
+    with pytest.raises(TypeError, match="draws must be a sequence of Draws, got NoneType"):
+        ng.merge(None)
+
+
+@both_dtypes
+def test_many_short_heads_stand_side_by_side(monkeypatch, dtype):
+    """What counts is the length of a head, not of the row, in plain calls as in others."""
+    x = logits(40, 600, dtype=dtype)
+    given = {"nvec": [30] * 20}
+    wanted = ng.sample_actions(KEY, x, invalid="mark", **given)
+    monkeypatch.setattr(plain, "draw_rows", None)
+    equal(ng.sample_actions(KEY, x, **given), wanted)

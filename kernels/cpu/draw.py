@@ -66,7 +66,7 @@ def settle_head(chosen, buffer, cells, mask, flags, outer, inner, begin, end):
     score, log_prob, logsumexp, entropy : float64
     """
     largest, peak, unordered = peak_of_row(buffer, cells, mask, flags, outer, inner, begin, end)
-    if unordered:
+    if unordered or (chosen < 0 and peak >= 0):
         return -1, NAN_F64, NAN_F64, NAN_F64, NAN_F64
     if peak < 0:
         return -1, -INF_F64, NAN_F64, -INF_F64, NAN_F64

@@ -38,6 +38,11 @@ WANT = {"score": WANT_SCORE, "logsumexp": WANT_LOGSUMEXP, "log_prob": WANT_LOG_P
 POSITIONS = 1 << 16
 
 
+def are_short(heads: np.ndarray, columns: int, real: np.dtype) -> bool:
+    """Whether all heads of rows with so many columns are for `draw_short_rows`. `heads` IN int64[H + 1]."""
+    return columns <= SHORT[real] or (columns < POSITIONS and int((heads[1:] - heads[:-1]).max()) <= SHORT[real])
+
+
 def draw(
     request: Request,
     heads: np.ndarray,
@@ -59,7 +64,7 @@ def draw(
     for output, flag in zip(outputs[1:], WANT.values(), strict=True):
         flags |= 0 if output.array is None else flag
     named = request.cols is not None or request.first_col != 0
-    short = int((heads[1:] - heads[:-1]).max()) <= SHORT[request.real] and request.columns < POSITIONS
+    short = are_short(heads, request.columns, request.real)
     if short and named and len(heads) == 2 and score is None and not (deterministic or given) and index.dtype == INT64:
         # Short rows with column ids have lanes of their own; what is known of a sample does not depend on ids.
         categorical(request, index[..., 0])
@@ -110,7 +115,7 @@ def chosen_columns(request: Request, index: np.ndarray) -> np.ndarray:
     """Column ids of positions, -1 where a position is: `index` itself where ids are positions."""
     if request.cols is None and not request.first_col:
         return index
-    place = np.maximum(index, 0)
+    place = np.maximum(index, 0, dtype=np.int64)  # ids are wider than an int32 index
     if request.cols is None:
         ids = place + request.first_col
     elif request.cols.ndim == 1:

@@ -42,7 +42,7 @@ from .absent import (
     NO_TEMPERATURES,
     UNREAD,
 )
-from .draws import WANT
+from .draws import WANT, are_short
 from .pieces import COST, WORTH_A_WATCHER, over_rows
 from .samples import SHORT, pool_of, spare_row
 
@@ -163,7 +163,7 @@ def plain_draw(
     allowed, flags = (NO_MASK, flags) if mask is None else (mask.view(np.uint8)[front], flags | HAS_MASK)
     named, flags = (NO_ROWS, flags) if ids is None else (ids[front], flags | HAS_ROWS)
     block = cells[front]
-    kernel = draw_short_rows if block.shape[2] <= SHORT[real] else draw_rows
+    kernel = draw_short_rows if are_short(heads, block.shape[2], real) else draw_rows
     compiled, rows = kernel[dtype], block.shape[0] * block.shape[1]
     before = key & 0xFFFFFFFF, key >> 32, step, NO_STEPS, named, NO_COLS, block, allowed, flags, temperature
     if size <= PLAIN_DRAW_BYTES:
