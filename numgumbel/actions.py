@@ -301,7 +301,7 @@ def _heads_of(nvec: Any, columns: int) -> np.ndarray:
         sizes = tuple(nvec)
     except TypeError:
         raise TypeError(f"nvec must be a sequence of integers, got {type(nvec).__name__}: {nvec!r:.60}") from None
-    return _heads(tuple(check.integer(size, "nvec") for size in sizes), columns)
+    return _heads(tuple(check.integer(size, "a size in nvec") for size in sizes), columns)
 
 
 @functools.lru_cache(maxsize=256)
@@ -327,6 +327,8 @@ def _given_actions(actions: Any, request: Request, nvec: Any, count: int) -> np.
 
 def _cotangent(values: Any, name: str, request: Request) -> np.ndarray:
     """A derivative of the loss, one a row or one for all, in the precision of log_prob."""
+    if isinstance(values, bool):
+        raise TypeError(f"{name} must be a number, got {values!r}")
     if values is None or isinstance(values, (int, float)):
         return np.broadcast_to(np.asarray(values or 0.0, request.real), request.batch)
     array = host_view(values, name, request.family)

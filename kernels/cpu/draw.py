@@ -70,8 +70,6 @@ def settle_head(chosen, buffer, cells, mask, flags, outer, inner, begin, end):
         return -1, NAN_F64, NAN_F64, NAN_F64, NAN_F64
     if peak < 0:
         return -1, -INF_F64, NAN_F64, -INF_F64, NAN_F64
-    if chosen < 0:  # given, and outside of the head
-        return -1, NAN_F64, NAN_F64, NAN_F64, NAN_F64
     top = float64(largest)
     return chosen, top, 0.0 if chosen == peak else -INF_F64, top, 0.0
 
