@@ -79,6 +79,7 @@ def test_workloads_are_timed_without_other_libraries(numpy_alone, tmp_path):
     assert ng.get_num_threads() == threads
 
 
+@pytest.mark.slow
 def test_numgumbel_stands_beside_itself(numpy_alone, tmp_path):
     """A draw beside the bare index, and halves beside float32."""
     import cpu

@@ -56,7 +56,7 @@ def sampled(run, *arguments):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("block", [1 << 23, 8 * 7 * 3])
+@pytest.mark.parametrize("block", [pytest.param(1 << 23, marks=pytest.mark.slow), 8 * 7 * 3])
 def test_npy_equals_the_functions(run, monkeypatch, dtype, block):
     """Also in blocks of three rows, or fewer: the result is that of the whole array."""
     monkeypatch.setattr(cli, "BLOCK_BYTES", block)

@@ -111,7 +111,7 @@ def check_same(host, name, **environment):
     assert digest == host[0]
 
 
-@pytest.mark.parametrize("name", ["haswell", "generic"])
+@pytest.mark.parametrize("name", ["haswell", pytest.param("generic", marks=pytest.mark.slow)])
 def test_same_bits_as_on_the_host(host, name):
     check_same(host, name)
 

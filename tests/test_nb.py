@@ -177,7 +177,17 @@ def test_another_step_is_noticed(dtype):
         check_plain(KEY, x, steps, rows, temperatures, shifted)
 
 
-@pytest.mark.parametrize(("fastmath", "first"), [(True, True), ({"contract", "reassoc"}, True), (True, False)])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("fastmath", "first"),
+    [
+        (True, True),
+        pytest.param({"contract", "reassoc"}, True, marks=SLOW),
+        pytest.param(True, False, marks=SLOW),
+    ],
+)
 def test_a_caller_with_fastmath_changes_no_bit(fastmath, first, tmp_path):
     """Whether it is the first to have the functions compiled or not: in a process of its own, therefore."""
     code = f"""

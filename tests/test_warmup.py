@@ -73,6 +73,7 @@ def process(cache):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_calls_after_warming_up_compile_nothing(tmp_path):
     """Neither in the process that compiled, nor in the next, which loads what it finds."""
     seconds, warm, after = process(tmp_path)
