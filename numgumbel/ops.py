@@ -130,10 +130,10 @@ def categorical(
         and axis == -1
         and method == "gumbel"
         and are_plain(key, logits, step, temperature)
-        and (ids := plain_rows(rows, logits)) is not False
-        and (allowed := plain_mask(mask, logits)) is not False
+        and (rows is None or plain_rows(rows, logits) is not False)
+        and (mask is None or plain_mask(mask, logits) is not False)
     ):
-        index = operation("plain_categorical", "cpu")(key._value, logits, step, temperature, ids, allowed)
+        index = operation("plain_categorical", "cpu")(key._value, logits, step, temperature, rows, mask)
         if index is not None:
             return index
     if method not in ("gumbel", "inverse_cdf"):

@@ -75,8 +75,11 @@ def plain_categorical(
         block, target = cells[None, None], index[None, None]
     k0, k1, rows, columns, t = key & 0xFFFFFFFF, key >> 32, index.size, block.shape[2], temperature
     short = columns <= SHORT[real]
-    named, flags = (NO_ROWS, 0) if ids is None else (ids[(None,) * (3 - axes)], HAS_ROWS)
-    allowed, flags = (NO_MASK, flags) if mask is None else (mask.view(np.uint8)[(None,) * (3 - axes)], flags | HAS_MASK)
+    named, allowed, flags = NO_ROWS, NO_MASK, 0
+    if ids is not None:
+        named, flags = ids[(None,) * (3 - axes)], HAS_ROWS
+    if mask is not None:
+        allowed, flags = mask.view(np.uint8)[(None,) * (3 - axes)], flags | HAS_MASK
     if size > PLAIN_BYTES:
         if rows < 2 * get_num_threads():
             return None
