@@ -123,6 +123,7 @@ def test_same_bits_of_every_operation():
         check_same(host, name, WHOLE="1")
 
 
+@pytest.mark.slow
 def test_another_field_has_another_digest(host):
     assert digest_for(ALTERED="1")[0] != host[0]
     assert len(host[0]) == 2 * hashlib.blake2b().digest_size

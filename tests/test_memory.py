@@ -43,7 +43,7 @@ SLOW = pytest.mark.slow
     ("group", "threads"),
     [
         ("short rows", 1),
-        ("long rows", 1),
+        pytest.param("long rows", 1, marks=SLOW),
         ("many draws", 1),
         ("halves", 2),
         pytest.param("halves", 1, marks=SLOW),
