@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,14 +107,16 @@ def sample_actions(
     if plain and are_plain(key, logits, step, temperature):
         allowed, ids = plain_mask(mask, logits), plain_rows(rows, logits)
         if allowed is not False and ids is not False:
-            heads = _heads_of(nvec, logits.shape[-1])
+            heads = check.heads_of(nvec, logits.shape[-1])
             run = operation("plain_draw", "cpu")
             drawn = run(key._value, logits, allowed, heads, step, temperature, _WANTED, bool(deterministic), ids)
             if drawn is not None:
                 index, _, _, log_prob, entropy = drawn
                 return Actions(index if nvec is not None else index[..., 0], log_prob, entropy)
-    request = _request(key, logits, step, rows, cols, mask, temperature, axis, n, invalid)
-    heads = _heads_of(nvec, request.columns)
+    request = check.sampling_request(
+        key, logits, step=step, rows=rows, cols=cols, mask=mask, temperature=temperature, axis=axis, n=n, invalid=invalid
+    )
+    heads = check.heads_of(nvec, request.columns)
     count = len(heads) - 1
     if out is not None and not (isinstance(out, tuple) and len(out) == 3):
         raise TypeError(f"out must be Actions or a tuple of 3 arrays, got {type(out).__name__}")
@@ -125,8 +126,7 @@ def sample_actions(
     action = check.output(places[0], "out.action", shape, request.index_dtypes, family, given, request.cols)
     log_prob = check.output(places[1], "out.log_prob", batch, (request.real,), family, given)
     entropy = check.output(places[2], "out.entropy", batch, (request.real,), family, given)
-    if check.overlap(action, log_prob) or check.overlap(action, entropy) or check.overlap(log_prob, entropy):
-        raise ValueError("the arrays of out overlap each other")
+    check.keep_apart(action, log_prob, entropy)
     index = action[..., None] if nvec is None else request.axis_last(action)
     run = operation("draw", family.backend)
     marked = run(request, heads, index, log_prob=log_prob, entropy=entropy, deterministic=bool(deterministic))
@@ -182,14 +182,14 @@ def log_prob_entropy(
     if axis == -1 and invalid is None and out is None and are_plain(_NO_KEY, logits, 0, temperature):
         allowed = plain_mask(mask, logits)
         if allowed is not False and type(actions) is np.ndarray and actions.dtype is _INT64 and actions.flags.aligned:
-            heads = _heads_of(nvec, logits.shape[-1])
+            heads = check.heads_of(nvec, logits.shape[-1])
             chosen = actions[..., None] if nvec is None else actions
             if chosen.shape == (*logits.shape[:-1], len(heads) - 1):
                 told = operation("plain_draw", "cpu")(0, logits, allowed, heads, 0, temperature, _WANTED, False, None, chosen)
                 if told is not None:
                     return LogProbEntropy(told[3], told[4])
-    request = _request(_NO_KEY, logits, 0, None, None, mask, temperature, axis, None, invalid)
-    heads = _heads_of(nvec, request.columns)
+    request = check.sampling_request(_NO_KEY, logits, mask=mask, temperature=temperature, axis=axis, invalid=invalid)
+    heads = check.heads_of(nvec, request.columns)
     index = _given_actions(actions, request, nvec, len(heads) - 1)
     if out is not None and not (isinstance(out, tuple) and len(out) == 2):
         raise TypeError(f"out must be a LogProbEntropy or a tuple of 2 arrays, got {type(out).__name__}")
@@ -197,8 +197,7 @@ def log_prob_entropy(
     family, given = request.family, (*request.inputs, index)
     log_prob = check.output(places[0], "out.log_prob", request.batch, (request.real,), family, given)
     entropy = check.output(places[1], "out.entropy", request.batch, (request.real,), family, given)
-    if check.overlap(log_prob, entropy):
-        raise ValueError("the arrays of out overlap each other")
+    check.keep_apart(log_prob, entropy)
     marked = operation("draw", family.backend)(request, heads, index, log_prob=log_prob, entropy=entropy, given=True)
     request.refuse("log_prob_entropy", marked, _NO_ACTION + ", or an action outside of its head")
     return LogProbEntropy(*check.results(places, (log_prob, entropy), family))
@@ -251,10 +250,10 @@ def log_prob_entropy_vjp(
     >>> bool(np.allclose(gradient, [[-0.1, 0.3, -0.2]]))
     True
     """
-    request = _request(_NO_KEY, logits, 0, None, None, mask, temperature, axis, None, invalid)
-    if request.temperature == 0 or (request.temperatures is not None and (request.temperatures == 0).any()):
+    request = check.sampling_request(_NO_KEY, logits, mask=mask, temperature=temperature, axis=axis, invalid=invalid)
+    if request.is_greedy:
         raise ValueError("temperature must be positive for a gradient: at 0 the largest logit is certain")
-    heads = _heads_of(nvec, request.columns)
+    heads = check.heads_of(nvec, request.columns)
     index = _given_actions(actions, request, nvec, len(heads) - 1)
     cotangents = [
         _cotangent(log_prob_cotangent, "log_prob_cotangent", request),
@@ -268,52 +267,6 @@ def log_prob_entropy_vjp(
     marked = run(request, heads, index, *cotangents, request.axis_last(gradient))
     request.refuse("log_prob_entropy_vjp", marked, _NO_ACTION + ", or an action outside of its head")
     return out if out is not None else request.family.wrap(gradient)
-
-
-def _request(
-    key: Any, logits: Any, step: Any, rows: Any, cols: Any, mask: Any, temperature: Any, axis: Any, n: Any, invalid: Any
-) -> Request:
-    return check.sampling_request(
-        key,
-        logits,
-        None,
-        step=step,
-        rows=rows,
-        cols=cols,
-        mask=mask,
-        temperature=temperature,
-        temperature_name="temperature",
-        axis=axis,
-        n=n,
-        invalid=invalid,
-    )
-
-
-def _heads_of(nvec: Any, columns: int) -> np.ndarray:
-    """Columns at which heads start, and the end of the last, int64."""
-    if nvec is None:
-        return _heads((columns,), columns)
-    if isinstance(nvec, np.ndarray):
-        if nvec.dtype.kind not in "iu" or nvec.ndim != 1:
-            raise TypeError(f"nvec must be a sequence of integers, got an array of {nvec.dtype} and shape {nvec.shape}")
-        return _heads(tuple(nvec.tolist()), columns)
-    try:
-        sizes = tuple(nvec)
-    except TypeError:
-        raise TypeError(f"nvec must be a sequence of integers, got {type(nvec).__name__}: {nvec!r:.60}") from None
-    return _heads(tuple(check.integer(size, "a size in nvec") for size in sizes), columns)
-
-
-@functools.lru_cache(maxsize=256)
-def _heads(sizes: tuple[int, ...], columns: int) -> np.ndarray:
-    if not sizes or min(sizes) < 1 or sum(sizes) != columns:
-        raise ValueError(
-            f"nvec must be one or more numbers of 1 or more that add up to the {columns} categories, "
-            f"got {sizes!r:.60}, which add up to {sum(sizes)}"
-        )
-    heads = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    heads.flags.writeable = False
-    return heads
 
 
 def _given_actions(actions: Any, request: Request, nvec: Any, count: int) -> np.ndarray:

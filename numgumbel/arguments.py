@@ -7,6 +7,7 @@ categories last, which is all that a driver sees.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import operator
 from collections.abc import Iterable
@@ -71,6 +72,11 @@ class Request:
             refuse_invalid(operation, self.batch, invalid, NOTHING_ALLOWED if why is None else why)
 
     @property
+    def is_greedy(self) -> bool:
+        """Whether a temperature is 0, of all rows or of one."""
+        return self.temperature == 0 or (self.temperatures is not None and bool((self.temperatures == 0).any()))
+
+    @property
     def leading(self) -> tuple[int, ...]:
         """Shape in front of the batch: (n,) or nothing."""
         return () if self.draws is None else (self.draws,)
@@ -93,24 +99,21 @@ class Request:
 def sampling_request(
     key: object,
     logits: Any,
-    probs: Any,
+    probs: Any = None,
     *,
-    step: Any,
-    rows: Any,
-    cols: Any,
+    step: Any = 0,
+    rows: Any = None,
+    cols: Any = None,
     mask: Any,
     temperature: Any,
-    temperature_name: str,
+    temperature_name: str = "temperature",
     axis: int,
-    n: int | None,
+    n: int | None = None,
     invalid: str | None,
 ) -> Request:
     """Check everything the sampling functions have in common."""
     words = check_key(key)
-    if (logits is None) == (probs is None):
-        raise TypeError("exactly one of logits and probs must be given, got " + ("neither" if logits is None else "both"))
-    name, cells = ("probs", probs) if logits is None else ("logits", logits)
-    family, cells = logits_array(cells, name)
+    name, family, cells = _cells(logits, probs)
     if cells.ndim == 0:
         raise ValueError(f"{name} must have at least one axis, got a scalar")
     axis = axis_of(axis, cells.ndim)
@@ -144,6 +147,14 @@ def sampling_request(
     )
 
 
+def _cells(logits: Any, probs: Any) -> tuple[str, Family, np.ndarray]:
+    """Name, family and ndarray of whichever of the two is given."""
+    if (logits is None) == (probs is None):
+        raise TypeError("exactly one of logits and probs must be given, got " + ("neither" if logits is None else "both"))
+    name, cells = ("probs", probs) if logits is None else ("logits", logits)
+    return name, *logits_array(cells, name)
+
+
 def ragged_request(
     key: object,
     logits: Any,
@@ -160,10 +171,7 @@ def ragged_request(
 ) -> tuple[Request, np.ndarray]:
     """Check the arguments of rows that are stretches of a vector: a request with one cell, mask and id a value; offsets."""
     words = check_key(key)
-    if (logits is None) == (probs is None):
-        raise TypeError("exactly one of logits and probs must be given, got " + ("neither" if logits is None else "both"))
-    name, cells = ("probs", probs) if logits is None else ("logits", logits)
-    family, cells = logits_array(cells, name)
+    name, family, cells = _cells(logits, probs)
     if cells.ndim != 1:
         raise ValueError(f"{name} must have one axis, all rows one behind the other, got shape {cells.shape}")
     ends = _offsets(offsets, name, len(cells), family)
@@ -367,6 +375,33 @@ def sample_of(sample: Any, draws: int | None) -> int:
     return number
 
 
+def heads_of(nvec: Any, columns: int) -> np.ndarray:
+    """Columns at which heads start, and the end of the last, int64."""
+    if nvec is None:
+        return _heads((columns,), columns)
+    if isinstance(nvec, np.ndarray):
+        if nvec.dtype.kind not in "iu" or nvec.ndim != 1:
+            raise TypeError(f"nvec must be a sequence of integers, got an array of {nvec.dtype} and shape {nvec.shape}")
+        return _heads(tuple(nvec.tolist()), columns)
+    try:
+        sizes = tuple(nvec)
+    except TypeError:
+        raise TypeError(f"nvec must be a sequence of integers, got {type(nvec).__name__}: {nvec!r:.60}") from None
+    return _heads(tuple(integer(size, "a size in nvec") for size in sizes), columns)
+
+
+@functools.lru_cache(maxsize=256)
+def _heads(sizes: tuple[int, ...], columns: int) -> np.ndarray:
+    if not sizes or min(sizes) < 1 or sum(sizes) != columns:
+        raise ValueError(
+            f"nvec must be one or more numbers of 1 or more that add up to the {columns} categories, "
+            f"got {sizes!r:.60}, which add up to {sum(sizes)}"
+        )
+    heads = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    heads.flags.writeable = False
+    return heads
+
+
 def columns_of(cols: Any, batch: tuple[int, ...], columns: int, axis: int, family: Family) -> tuple[np.ndarray | None, int]:
     """Column ids as int64, one a column or one a cell (categories last); or None and the first, where the others follow it."""
     if cols is None:
@@ -503,6 +538,12 @@ def output(
 def results(places: Iterable[Any], arrays: Iterable[np.ndarray], family: Family) -> list[Any]:
     """What a caller gets of several results: the arrays given in `out`, and new ones where none was."""
     return [family.wrap(array) if place is None else place for place, array in zip(places, arrays, strict=True)]
+
+
+def keep_apart(*arrays: np.ndarray) -> None:
+    """ValueError if two results share memory."""
+    if any(overlap(a, b) for a, b in itertools.combinations(arrays, 2)):
+        raise ValueError("the arrays of out overlap each other")
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> bool:

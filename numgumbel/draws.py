@@ -109,7 +109,7 @@ def draw(
     if plain and are_plain(key, logits, step, temperature):
         allowed, ids = plain_mask(mask, logits), plain_rows(rows, logits)
         if allowed is not False and ids is not False:
-            run, heads = operation("plain_draw", "cpu"), np.array([0, logits.shape[-1]])
+            run, heads = operation("plain_draw", "cpu"), check.heads_of(None, logits.shape[-1])
             drawn = run(key._value, logits, allowed, heads, step, temperature, wanted, False, ids)
             if drawn is not None:
                 index, score, logsumexp, log_prob, entropy = drawn
@@ -126,7 +126,6 @@ def draw(
         cols=cols,
         mask=mask,
         temperature=temperature,
-        temperature_name="temperature",
         axis=axis,
         n=n,
         invalid=invalid,
@@ -139,9 +138,8 @@ def draw(
         name: check.output(out and getattr(out, name), f"out.{name}", shape, (request.real,), family, given) for name in wanted
     }
     arrays = [index, *known.values()]
-    if any(check.overlap(a, b) for i, a in enumerate(arrays) for b in arrays[:i]):
-        raise ValueError("the arrays of out overlap each other")
-    heads = np.array([0, request.columns])
+    check.keep_apart(*arrays)
+    heads = check.heads_of(None, request.columns)
     placed = {name: array[..., None] if name in ("score", "logsumexp") else array for name, array in known.items()}
     request.refuse("draw", operation("draw", family.backend)(request, heads, index[..., None], **placed))
     col = operation("chosen_columns", family.backend)(request, index)
@@ -209,14 +207,13 @@ def merge(draws: Sequence[Draw], *, temperature: Any = 1.0) -> Draw:
     have = [name for name in _KNOWN if all(getattr(part, name) is not None for part in draws)]
     if "logsumexp" not in have:
         have = ["score"]
-    ids = [_field(part.col, f"draws[{i}].col", np.dtype(np.int64), draws, family) for i, part in enumerate(draws)]
+    ids = [_field(part.col, f"draws[{i}].col", np.dtype(np.int64), family) for i, part in enumerate(draws)]
     real = host_view(draws[0].score, "draws[0].score", family).dtype
     if real not in check.REALS:
         raise TypeError(f"draws[0].score must be float32 or float64, got {real}")
     shape = ids[0].shape
     fields = {
-        name: [_field(getattr(part, name), f"draws[{i}].{name}", real, draws, family) for i, part in enumerate(draws)]
-        for name in have
+        name: [_field(getattr(part, name), f"draws[{i}].{name}", real, family) for i, part in enumerate(draws)] for name in have
     }
     for name, arrays in {"col": ids, **fields}.items():
         for i, array in enumerate(arrays):
@@ -226,10 +223,9 @@ def merge(draws: Sequence[Draw], *, temperature: Any = 1.0) -> Draw:
     greedy = np.broadcast_to(scalar if temperatures is None else temperatures, shape) == 0.0
     missing = np.zeros((len(draws), ids[0].size), real)
     parts = [np.stack(ids).reshape(len(draws), -1)]
-    parts += [np.stack(fields[name]).reshape(len(draws), -1) if name in have else missing for name in ("score", "log_prob")]
-    parts += [np.stack(fields[name]).reshape(len(draws), -1) if name in have else missing for name in ("logsumexp", "entropy")]
+    parts += [np.stack(fields[name]).reshape(len(draws), -1) if name in have else missing for name in _KNOWN]
     col = np.empty(shape, np.int64)
-    results = {name: np.empty(shape, real) for name in ("score", "log_prob", "logsumexp", "entropy")}
+    results = {name: np.empty(shape, real) for name in _KNOWN}
     flat = (col.reshape(-1), *(array.reshape(-1) for array in results.values()))
     operation("merge", family.backend)(tuple(parts), greedy.reshape(-1).view(np.uint8), flat)
     wrapped = family.wrap(col)
@@ -249,7 +245,7 @@ def _wanted(want: Any) -> list[str]:
     return [name for name in _KNOWN if name in names]
 
 
-def _field(array: Any, name: str, dtype: np.dtype, draws: Sequence[Draw], family: Any) -> np.ndarray:
+def _field(array: Any, name: str, dtype: np.dtype, family: Any) -> np.ndarray:
     """One field of a draw, of the dtype that all have."""
     values = host_view(array, name, family)
     if values.dtype != dtype and not (dtype.kind == "i" and values.dtype == np.int32):

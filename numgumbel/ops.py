@@ -147,7 +147,6 @@ def categorical(
         cols=cols,
         mask=mask,
         temperature=temperature,
-        temperature_name="temperature",
         axis=axis,
         n=n,
         invalid=invalid,
@@ -400,7 +399,7 @@ def gumbel_softmax_vjp(
         n=None,
         invalid=invalid,
     )
-    if request.temperature == 0 or (request.temperatures is not None and (request.temperatures == 0).any()):
+    if request.is_greedy:
         raise ValueError("tau must be positive for a gradient: at tau 0 the sample is one-hot and has none")
     shape = request.along_axis_shape(request.columns)
     c = _same_layout(cotangent, "cotangent", request, shape)
@@ -493,7 +492,6 @@ def gumbel_topk(
         cols=cols,
         mask=mask,
         temperature=temperature,
-        temperature_name="temperature",
         axis=axis,
         n=n,
         invalid=invalid,
@@ -508,8 +506,7 @@ def gumbel_topk(
     index = check.output(places[0], "out.index", shape, request.index_dtypes, family, given, request.cols)
     score = check.output(places[1], "out.score", shape, (request.real,), family, given)
     threshold = check.output(places[2], "out.threshold", (*request.leading, *request.batch), (request.real,), family, given)
-    if check.overlap(score, threshold) or check.overlap(index, score) or check.overlap(index, threshold):
-        raise ValueError("the arrays of out overlap each other")
+    check.keep_apart(index, score, threshold)
     run = operation("topk", family.backend)
     request.refuse("gumbel_topk", run(request, request.axis_last(index), request.axis_last(score), threshold))
     return TopK(*check.results(places, (index, score, threshold), family))
@@ -806,13 +803,12 @@ def conditional_gumbel(
         cols=cols,
         mask=mask,
         temperature=temperature,
-        temperature_name="temperature",
         axis=axis,
         n=None,
         invalid=invalid,
     )
     request.draws = check.draws_of(n)
-    if request.temperature == 0 or (request.temperatures is not None and (request.temperatures == 0).any()):
+    if request.is_greedy:
         raise ValueError("temperature must be positive for conditional noise: at 0 the choice says nothing about the noise")
     chosen = check.index_array(index, request.batch, request.family)
     number = check.sample_of(sample, request.draws)
