@@ -9,7 +9,7 @@ then its own reduction. What a caller may leave out is told by bits of `flags`, 
 from llvmlite import ir
 from numba import int64, types
 from numba.extending import intrinsic
-from numpy import int16, uint16, uint32
+from numpy import float64, int16, uint16, uint32
 
 from ..elementary import INF_F64, log_f32, log_f64, quotient
 from ..halves import bf16_of_f32, f16_of_f32, f32_of_bf16, f32_of_f16
@@ -207,6 +207,19 @@ def store_tile(row, values):
 
 
 @loop
+def store_rows(out, values, start, n):
+    """out[outer, inner] = values for n rows from `start` on in C order. OUT [outer, inner] any stride, IN [>= n] contiguous."""
+    count = out.shape[1]
+    outer = start // count
+    inner = start - outer * count
+    done = 0
+    while done < n:
+        m = min(n - done, count - inner)
+        store_tile(out[outer, inner : inner + m], values[done : done + m])
+        outer, inner, done = outer + 1, 0, done + m
+
+
+@loop
 def exclude(values, mask, nothing):
     """values = nothing where mask is 0. INOUT real[n] contiguous, IN uint8[n] any stride."""
     if mask.strides[0] == mask.itemsize:
@@ -271,3 +284,20 @@ def first_at_least(values, bound):
                 if as_real(part[j]) >= bound:
                     return start + j
     return n
+
+
+@loop
+def largest_of_row(buffer, cells, mask, flags, outer, inner, begin, end):
+    """(largest logit as float64, its first column or -1, whether an allowed cell is NaN) over columns begin .. end of one row.
+
+    The column is -1 where nothing is allowed, and with a NaN. Scratch real[TILE]; the rest as in `tile_of`.
+    """
+    largest, at = -INF_F64, -1
+    for start in range(begin, end, TILE):
+        x = tile_of(buffer, cells, mask, flags, outer, inner, start, min(TILE, end - start))
+        here, unordered = largest_of(x)
+        if unordered:
+            return largest, -1, True
+        if float64(here) > largest:
+            largest, at = float64(here), start + first_at_least(x, here)
+    return largest, at, False

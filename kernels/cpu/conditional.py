@@ -29,8 +29,7 @@ from ..field import FOLD_SAMPLE, TAIL_BELOW, exponential_f32, exponential_f64, e
 from ..jit import by_precision, loop, real_of, row_kernel, scalar, sink, stack_array, view, working
 from ..philox import fold
 from .bits import HALVES, TAILS, b32_of, scratch_of, tail_of
-from .cells import TILE, fill_row, note_invalid, row_types, store_tile, temperature_of, tile_of
-from .inverse_cdf import largest_of_row
+from .cells import TILE, fill_row, largest_of_row, note_invalid, row_types, store_tile, temperature_of, tile_of
 from .noise import column_id, fill_exponentials, gumbel_of_exponential, row_address
 from .scores import score
 from .softmax import exp_nonpositive
@@ -197,7 +196,7 @@ def conditional_rows(
         outer = position // count
         inner = position - outer * count
         at = chosen[outer, inner]
-        largest, top = largest_of_row(x_buffer, cells, mask, flags, outer, inner)
+        largest, top, _ = largest_of_row(x_buffer, cells, mask, flags, outer, inner, 0, columns)
         certain = largest == INF_F64
         possible = top >= 0 and 0 <= at < columns and (at == top or not certain)
         x = tile_of(x_buffer, cells, mask, flags, outer, inner, at if possible else 0, 1)

@@ -21,8 +21,7 @@ from .cells import (
     WANT_LOG_PROB,
     WANT_LOGSUMEXP,
     WANT_SCORE,
-    first_at_least,
-    largest_of,
+    largest_of_row,
     note_invalid,
     row_types,
     temperature_of,
@@ -33,20 +32,6 @@ from .noise import row_address
 from .sums import LANES
 
 WANT_MOMENTS = WANT_LOG_PROB | WANT_LOGSUMEXP | WANT_ENTROPY
-
-
-@loop
-def peak_of_row(buffer, cells, mask, flags, outer, inner, begin, end):
-    """(largest logit, its first column or -1, whether an allowed cell is NaN) over columns begin .. end of one row."""
-    best, best_index = buffer.dtype.type(-INF_F64), -1
-    for start in range(begin, end, TILE):
-        x = tile_of(buffer, cells, mask, flags, outer, inner, start, min(TILE, end - start))
-        largest, unordered = largest_of(x)
-        if unordered:
-            return best, -1, True
-        if largest > best:
-            best, best_index = largest, start + first_at_least(x, largest)
-    return best, best_index, False
 
 
 @loop
@@ -65,13 +50,12 @@ def settle_head(chosen, buffer, cells, mask, flags, outer, inner, begin, end):
         The column, or -1 for an invalid row.
     score, log_prob, logsumexp, entropy : float64
     """
-    largest, peak, unordered = peak_of_row(buffer, cells, mask, flags, outer, inner, begin, end)
+    largest, peak, unordered = largest_of_row(buffer, cells, mask, flags, outer, inner, begin, end)
     if unordered or (chosen < 0 and peak >= 0):
         return -1, NAN_F64, NAN_F64, NAN_F64, NAN_F64
     if peak < 0:
         return -1, -INF_F64, NAN_F64, -INF_F64, NAN_F64
-    top = float64(largest)
-    return chosen, top, 0.0 if chosen == peak else -INF_F64, top, 0.0
+    return chosen, largest, 0.0 if chosen == peak else -INF_F64, largest, 0.0
 
 
 @loop
@@ -101,21 +85,25 @@ def tell_head(chosen, top, temperature, buffers, partials, cells, mask, flags, o
     return settle_head(chosen, buffer, cells, mask, flags, outer, inner, begin, end)
 
 
-@row_kernel(
-    lambda cell: types.int64(
+def draw_types(cell):
+    """The types of kernels of draws: what is shared, rows, heads, an index of two widths, what may be wanted, invalid rows."""
+    real = working(cell)
+    return types.int64(
         *row_types(cell),
         types.int64,
         types.int64,
         view(types.int64, 1),
         sink(types.int64, 3),
         sink(types.int32, 3),
-        sink(working(cell), 3),
-        sink(working(cell), 3),
-        sink(working(cell), 2),
-        sink(working(cell), 2),
+        sink(real, 3),
+        sink(real, 3),
+        sink(real, 2),
+        sink(real, 2),
         sink(types.int64, 1),
     )
-)
+
+
+@row_kernel(draw_types)
 def draw_rows(
     k0,
     k1,

@@ -4,12 +4,11 @@ The sample is found as in `lanes`, by brackets from the coarse half-words. Then 
 moments: a row's partial sums are those of `sums`, so that a row gives the same bits here and in `draw_rows`.
 """
 
-from numba import types
 from numpy import float64, int32, int64, uint32, uint64
 
 from ..elementary import INF_F64, NAN_F64, fma, log_f64
 from ..field import DOMAIN_COARSE, key_of_step
-from ..jit import larger, loop, row_kernel, scalar, sink, stack_array, view, working
+from ..jit import larger, loop, row_kernel, scalar, stack_array
 from .bits import half_of, pair_of
 from .bound import below_range, exact_score, score_bound
 from .cells import (
@@ -18,7 +17,6 @@ from .cells import (
     HAS_MASK,
     HAS_TEMPERATURES,
     IS_PROBS,
-    NARROW,
     TILE,
     WANT_ENTROPY,
     WANT_LOG_PROB,
@@ -27,13 +25,12 @@ from .cells import (
     as_real,
     log,
     note_invalid,
-    row_types,
     step_of,
-    store_tile,
+    store_rows,
     temperature_of,
     tile_of,
 )
-from .draw import WANT_MOMENTS, tell_head
+from .draw import WANT_MOMENTS, draw_types, tell_head
 from .lanes import (
     ADDRESSES,
     AT_INVERSE,
@@ -51,6 +48,7 @@ from .lanes import (
     load_lanes,
     start_lanes,
     steps_alike,
+    store_lanes,
 )
 from .moments import LOWEST, exp_flushed
 from .noise import row_address
@@ -253,13 +251,11 @@ def round_lanes(rounded, values, lanes):
 
 
 @loop
-def places_in_head(chosen, codes, begin, lanes):
-    """Columns become places within the head, which begins at one; -1 stays. INOUT int64[LANES], OUT int32[LANES]."""
+def places_in_head(chosen, begin, lanes):
+    """Columns become places within the head, which begins at one; -1 stays. INOUT int64[LANES]."""
     for r in range(lanes):
         place = chosen[r] - begin
-        place = place if place >= 0 else -1
-        chosen[r] = place
-        codes[r] = int32(place)
+        chosen[r] = place if place >= 0 else -1
 
 
 @loop
@@ -280,21 +276,7 @@ def place_of(position, count):
     return outer, position - outer * count
 
 
-@row_kernel(
-    lambda cell: types.int64(
-        *row_types(cell),
-        types.int64,
-        types.int64,
-        view(types.int64, 1),
-        sink(types.int64, 3),
-        sink(types.int32, 3),
-        sink(working(cell), 3),
-        sink(working(cell), 3),
-        sink(working(cell), 2),
-        sink(working(cell), 2),
-        sink(types.int64, 1),
-    )
-)
+@row_kernel(draw_types)
 def draw_short_rows(
     k0,
     k1,
@@ -422,30 +404,20 @@ def draw_short_rows(
                         ill[r] |= chosen[r]  # negative once one is
                         any_ill |= chosen[r] < 0
             add_heads(sums, head == 0, lanes)
-            places_in_head(chosen, codes, begin, lanes)
-            done, outer, inner = 0, first_outer, first_inner
-            while done < n:
-                m = min(n - done, count - inner)
-                if drawn and flags & NARROW:
-                    store_tile(narrow[outer, inner : inner + m, head], codes[done : done + m])
-                elif drawn:
-                    store_tile(index[outer, inner : inner + m, head], chosen[done : done + m])
-                if flags & WANT_SCORE:
-                    store_tile(score[outer, inner : inner + m, head], tops[done : done + m])
-                if flags & WANT_LOGSUMEXP:
-                    round_lanes(rounded, sums[TOTAL:], lanes)
-                    store_tile(logsumexp[outer, inner : inner + m, head], rounded[done : done + m])
-                outer, inner, done = outer + 1, 0, done + m
-        done, outer, inner = 0, first_outer, first_inner
-        while done < n:
-            m = min(n - done, count - inner)
-            if flags & WANT_LOG_PROB:
-                round_lanes(rounded, sums[ROW_LOG_PROB:], lanes)
-                store_tile(log_prob[outer, inner : inner + m], rounded[done : done + m])
-            if flags & WANT_ENTROPY:
-                round_lanes(rounded, sums[ROW_ENTROPY:], lanes)
-                store_tile(entropy[outer, inner : inner + m], rounded[done : done + m])
-            outer, inner, done = outer + 1, 0, done + m
+            if drawn:
+                places_in_head(chosen, begin, lanes)
+                store_lanes(index[:, :, head], narrow[:, :, head], chosen, flags, start, n)
+            if flags & WANT_SCORE:
+                store_rows(score[:, :, head], tops, start, n)
+            if flags & WANT_LOGSUMEXP:
+                round_lanes(rounded, sums[TOTAL:], lanes)
+                store_rows(logsumexp[:, :, head], rounded, start, n)
+        if flags & WANT_LOG_PROB:
+            round_lanes(rounded, sums[ROW_LOG_PROB:], lanes)
+            store_rows(log_prob, rounded, start, n)
+        if flags & WANT_ENTROPY:
+            round_lanes(rounded, sums[ROW_ENTROPY:], lanes)
+            store_rows(entropy, rounded, start, n)
         if any_ill:
             for r in range(n):
                 if ill[r] < 0:

@@ -11,7 +11,17 @@ from numpy import float64, int32, int64, uint64
 from ..elementary import INF_F64, exp_f64, mulhi64
 from ..field import uniform_bits_at
 from ..jit import loop, real_of, row_kernel, sink, stack_array
-from .cells import NARROW, TILE, first_at_least, largest_of, note_invalid, row_of, row_types, step_of, temperature_of, tile_of
+from .cells import (
+    NARROW,
+    TILE,
+    largest_of_row,
+    note_invalid,
+    row_of,
+    row_types,
+    step_of,
+    temperature_of,
+    tile_of,
+)
 
 
 @loop
@@ -32,25 +42,6 @@ def weigh_tile(w, x, largest, inverse, scale):
         w[j] = weight
         total += weight
     return total
-
-
-@loop
-def largest_of_row(buffer, cells, mask, flags, outer, inner):
-    """(largest logit as float64, its first index) of one row: index -1 where no category is left or an allowed cell is NaN.
-
-    Scratch real[TILE]; the rest as in `argmax_rows`.
-    """
-    columns = cells.shape[2]
-    largest, at = -INF_F64, -1
-    for start in range(0, columns, TILE):
-        x = tile_of(buffer, cells, mask, flags, outer, inner, start, min(TILE, columns - start))
-        here, unordered = largest_of(x)
-        if unordered:
-            return largest, -1
-        if float64(here) > largest:
-            largest = float64(here)
-            at = start + first_at_least(x, here)
-    return largest, at
 
 
 @row_kernel(
@@ -79,7 +70,7 @@ def inverse_cdf_rows(
         row = row_of(rows, flags, outer, inner, position)
         uniform = uniform_bits_at(k0, k1, step_of(step, steps, flags, outer, inner), row)
         t = temperature_of(temperature, temperatures, flags, outer, inner)
-        largest, greedy = largest_of_row(x_buffer, cells, mask, flags, outer, inner)
+        largest, greedy, _ = largest_of_row(x_buffer, cells, mask, flags, outer, inner, 0, columns)
         if greedy < 0:
             note_invalid(invalid, position)
             chosen = -1

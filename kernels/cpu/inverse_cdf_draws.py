@@ -14,8 +14,8 @@ from ..field import DOMAIN_COARSE, counter_of_step, key_of_step
 from ..jit import as_contiguous, loop, real_of, row_kernel, sink, stack_array
 from ..philox import COUNTER_UNIFORM
 from .bits import philox4x32_pairs
-from .cells import NARROW, TILE, note_invalid, row_of, row_types, step_of, temperature_of, tile_of
-from .inverse_cdf import largest_of_row, weigh_tile, weight_scale
+from .cells import NARROW, TILE, largest_of_row, note_invalid, row_of, row_types, step_of, temperature_of, tile_of
+from .inverse_cdf import weigh_tile, weight_scale
 
 # Draws made in one go: their targets and places, 12 KiB, stay in the first-level cache beside a small table.
 TILE_OF_DRAWS = 1024
@@ -181,7 +181,7 @@ def inverse_cdf_draws(
         inner = position - outer * count
         if known == UNKNOWN:
             t = temperature_of(temperature, temperatures, flags, outer, inner)
-            largest, chosen = largest_of_row(buffer, cells, mask, flags, outer, inner)
+            largest, chosen, _ = largest_of_row(buffer, cells, mask, flags, outer, inner, 0, cells.shape[2])
             if chosen < 0:
                 note_invalid(invalid, position)
             elif t != 0.0 and largest < INF_F64:

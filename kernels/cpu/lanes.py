@@ -27,6 +27,7 @@ from .cells import (
     note_invalid,
     row_types,
     step_of,
+    store_rows,
     temperature_of,
 )
 from .dense import WIDTH, argmax_of_short_row
@@ -253,20 +254,12 @@ def steps_alike(step, steps, flags, start, n, count):
 
 
 @loop
-def store_lanes(index, narrow, chosen, flags, start, n, count):
-    """What was chosen in n rows from `start` on, to one of two outputs; `count` rows an outer one. IN int64[>= n]."""
-    outer = start // count
-    inner = start - outer * count
-    done = 0
-    while done < n:
-        m = min(n - done, count - inner)
-        if flags & NARROW:
-            for r in range(m):
-                narrow[outer, inner + r] = int32(chosen[done + r])
-        else:
-            for r in range(m):
-                index[outer, inner + r] = chosen[done + r]
-        outer, inner, done = outer + 1, 0, done + m
+def store_lanes(index, narrow, chosen, flags, start, n):
+    """What was chosen in n rows from `start` on, to one of two outputs. IN int64[>= n]."""
+    if flags & NARROW:
+        store_rows(narrow, chosen, start, n)
+    else:
+        store_rows(index, chosen, start, n)
 
 
 def short_row_types(cell):
@@ -329,6 +322,6 @@ def argmax_short_rows(
                     chosen[r] = argmax_of_short_row(noise, scratch, address, t, cells, mask, flags, outer, inner)
                     if chosen[r] < 0:
                         bad += note_invalid(invalid, start + r)
-        store_lanes(index, narrow, chosen, flags, start, n, count)
+        store_lanes(index, narrow, chosen, flags, start, n)
         start += n
     return bad

@@ -134,6 +134,6 @@ def argmax_short_rows_of_ids(
                     )
                     if chosen[r] < 0:
                         bad += note_invalid(invalid, start + r)
-        store_lanes(index, narrow, chosen, flags, start, n, count)
+        store_lanes(index, narrow, chosen, flags, start, n)
         start += n
     return bad

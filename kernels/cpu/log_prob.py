@@ -12,8 +12,7 @@ from numba import types
 
 from ..elementary import INF_F64, NAN_F64, fma, log_f64
 from ..jit import loop, real_of, row_kernel, sink, stack_array, view, working
-from .cells import TEMPERATURE_TYPES, TILE, as_cell, fill_row, note_invalid, store_tile, temperature_of, tile_of
-from .draw import peak_of_row
+from .cells import TEMPERATURE_TYPES, TILE, as_cell, fill_row, largest_of_row, note_invalid, store_tile, temperature_of, tile_of
 from .moments import LOWEST, add_moments, exp_flushed, tempered
 from .sums import LANES
 
@@ -88,8 +87,8 @@ def log_prob_vjp_rows(
                 x = tile_of(buffer, cells, mask, flags, outer, inner, start, min(TILE, end - start))
                 m, s, t = add_moments(m, s, t, x, inverse, True, out, *partials)
             if not s >= 1.0:
-                _largest, peak, unordered = peak_of_row(buffer, cells, mask, flags, outer, inner, begin, end)
-                good = good and peak >= 0 and not unordered
+                _, peak, _ = largest_of_row(buffer, cells, mask, flags, outer, inner, begin, end)
+                good = good and peak >= 0
             good = good and chosen >= 0 and chosen < end - begin
             if not s >= 1.0:
                 fill_row(gradient[outer, inner, begin:end], as_cell(gradient, real(0.0)))

@@ -336,6 +336,6 @@ def argmax_ragged(
                 )
                 if chosen[r] < 0:
                     bad += note_invalid(invalid, row)
-        store_lanes(index, narrow, chosen, flags, start, n, count)
+        store_lanes(index, narrow, chosen, flags, start, n)
         start += n
     return bad

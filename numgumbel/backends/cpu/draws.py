@@ -12,8 +12,6 @@ from ...arguments import Request
 from ...kernels.cpu.cells import (
     DETERMINISTIC,
     GIVEN,
-    HAS_MASK,
-    HAS_TEMPERATURES,
     IS_PROBS,
     WANT_ENTROPY,
     WANT_LOG_PROB,
@@ -26,8 +24,8 @@ from ...kernels.cpu.draw_short import draw_short_rows
 from ...kernels.cpu.inclusion import inclusion_rows
 from ...kernels.cpu.log_prob import log_prob_vjp_rows
 from ...kernels.cpu.merging import merge_rows
-from .absent import INT64, NO_MASK, NO_TEMPERATURES
-from .layouts import ROWS_OF_ONE_ROUND, Values, addressed, as_pairs, run_kernel
+from .absent import INT64
+from .layouts import ROWS_OF_ONE_ROUND, Values, addressed, as_pairs, optional, run_kernel
 from .pieces import COST, NAMED_ROWS, gather, over_rows, row_cost
 from .samples import SHORT, categorical
 
@@ -90,9 +88,8 @@ def log_prob_vjp(
     operands = (request.cells, request.mask, request.temperatures, index, log_prob, entropy, gradient)
     for offset, shape, views in as_pairs(request.batch, operands, (1, 1, 0, 1, 0, 0, 1)):
         cells, mask, temperatures, *others = views
-        mask, flags = (NO_MASK, 0) if mask is None else (mask, HAS_MASK)
-        temperatures, more = (NO_TEMPERATURES, 0) if temperatures is None else (temperatures, HAS_TEMPERATURES)
-        common = (cells, mask, flags | more, request.temperature, temperatures)
+        mask, temperatures, flags = optional(mask, temperatures)
+        common = (cells, mask, flags, request.temperature, temperatures)
 
         def call(first: int, last: int, block: np.ndarray, common: Any = common, others: Any = others) -> None:
             kernel(*common, first, last, heads, *others, block)
@@ -139,8 +136,7 @@ def conditional(request: Request, chosen: np.ndarray, sample: int, scores: bool,
     size = math.prod(request.batch)
     many = max(ROWS_OF_ONE_ROUND // max(size, 1), 1)
     rows = np.arange(size).reshape(request.batch) if request.rows is None and min(many, draws) > 1 else request.rows
-    given = (IS_PROBS if request.is_probs else 0) | (HAS_MASK if request.mask is not None else 0)
-    given |= HAS_TEMPERATURES if request.temperatures is not None else 0
+    given = IS_PROBS if request.is_probs else 0
     for begin in range(0, draws, many):
         target = results[begin : begin + many]
         samples = np.arange(begin, begin + len(target), dtype=np.int64).reshape(-1, *(1 for _ in request.batch)) + sample
@@ -153,9 +149,8 @@ def conditional(request: Request, chosen: np.ndarray, sample: int, scores: bool,
         for offset, shape, views in as_pairs(batch, operands, (0, 0, 0, 0, 0, 1, 1, 1, 1)):
             steps, ids, temperatures, at, numbers, cols, mask, cells, values = views
             address, flags = addressed(request, offset, steps, ids, cols)
-            temperatures = NO_TEMPERATURES if temperatures is None else temperatures
-            mask = NO_MASK if mask is None else mask
-            common = (*address, cells, mask, flags | given, request.temperature, temperatures, at, numbers)
+            mask, temperatures, beside = optional(mask, temperatures)
+            common = (*address, cells, mask, flags | beside | given, request.temperature, temperatures, at, numbers)
             behind = (int(scores), values)
 
             def call(first: int, last: int, block: np.ndarray, common: Any = common, behind: Any = behind) -> None:
@@ -182,7 +177,7 @@ def inclusion(
     kernel, batch = inclusion_rows[cells.dtype], index.shape[:-1]
     operands = (cells, temperatures, index, threshold, result)
     for _offset, shape, (x, ts, chosen, kappa, values) in as_pairs(batch, operands, (1, 0, 1, 0, 1)):
-        ts, flags = (NO_TEMPERATURES, 0) if ts is None else (ts, HAS_TEMPERATURES)
+        _, ts, flags = optional(None, ts)
         common = (x, flags, temperature, ts, chosen, kappa)
 
         def call(first: int, last: int, _: np.ndarray, common: Any = common, values: Any = values) -> None:

@@ -65,8 +65,7 @@ def layouts(
 
     An index comes as two, for int64 and int32, one of which is not written to.
     """
-    given = more | (IS_PROBS if request.is_probs else 0) | (HAS_MASK if request.mask is not None else 0)
-    given |= HAS_TEMPERATURES if request.temperatures is not None else 0
+    given = more | (IS_PROBS if request.is_probs else 0)
     first = outputs[0].array
     given |= NARROW if first is not None and first.dtype == INT32 else 0
     trailing = (0, 0, 0, 1, 1, 1, *(output.trailing for output in outputs))
@@ -75,13 +74,18 @@ def layouts(
         for offset, shape, views in as_pairs(part.batch, (*inputs, *targets), trailing):
             steps, temperatures, rows, cols, mask, cells, *results = views
             address, flags = addressed(part, offset, steps, rows, cols)
-            temperatures = NO_TEMPERATURES if temperatures is None else temperatures
-            mask = NO_MASK if mask is None else mask
-            common = (*address, cells, mask, flags | given, part.temperature, temperatures)
+            mask, temperatures, beside = optional(mask, temperatures)
+            common = (*address, cells, mask, flags | beside | given, part.temperature, temperatures)
             both: list[np.ndarray] = []
             for result, output in zip(results, outputs, strict=True):
                 both += both_of(NO_REALS[request.real][output.trailing] if result is None else result, output.trailing)
             yield shape[0] * shape[1], offset, common, tuple(both)
+
+
+def optional(mask: np.ndarray | None, temperatures: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, int]:
+    """A mask and temperatures as kernels take them, and the flags of which of them are given."""
+    flags = (0 if mask is None else HAS_MASK) | (0 if temperatures is None else HAS_TEMPERATURES)
+    return NO_MASK if mask is None else mask, NO_TEMPERATURES if temperatures is None else temperatures, flags
 
 
 def both_of(result: np.ndarray, trailing: int) -> tuple[np.ndarray, ...]:

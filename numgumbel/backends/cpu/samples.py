@@ -11,7 +11,7 @@ import numpy as np
 
 from ...arguments import Request
 from ...kernels.cpu.argmax import argmax_rows
-from ...kernels.cpu.cells import HAS_MASK, HAS_TEMPERATURES, IS_PROBS, NARROW, TILE, WANT_SCORE
+from ...kernels.cpu.cells import IS_PROBS, NARROW, TILE, WANT_SCORE
 from ...kernels.cpu.inverse_cdf import inverse_cdf_rows
 from ...kernels.cpu.inverse_cdf_draws import UNKNOWN, inverse_cdf_draws
 from ...kernels.cpu.lanes import argmax_short_rows
@@ -22,8 +22,8 @@ from ...kernels.cpu.softmax import GRADIENT, HARD, SOFT, softmax_rows, softmax_v
 from ...kernels.cpu.topk import topk_rows
 from ...threads import get_num_threads, run
 from . import pieces
-from .absent import FLOAT32, INT32, NO_CELLS, NO_MASK, NO_NARROW, NO_REALS, NO_SPARE, NO_TEMPERATURES, UNREAD
-from .layouts import Values, addressed, as_pairs, both_of, layouts, rounds, run_kernel
+from .absent import FLOAT32, INT32, NO_CELLS, NO_NARROW, NO_REALS, NO_SPARE, UNREAD
+from .layouts import Values, addressed, as_pairs, both_of, layouts, optional, rounds, run_kernel
 from .pieces import COST, NAMED_ROWS, ends_of, gather, over_rows, row_cost
 
 # Rows of up to this many categories are sampled side by side, longer ones by bound. Both take 0.35 us a row there in float32,
@@ -153,12 +153,11 @@ def ragged(request: Request, offsets: np.ndarray, index: np.ndarray) -> np.ndarr
     per_value = [None if array is None else array[None, None] for array in (request.cols, request.mask, request.cells)]
     (steps, ids, temperatures), (cols, mask, cells) = per_row, per_value
     flags = (IS_PROBS if request.is_probs else 0) | (NARROW if index.dtype == INT32 else 0)
-    flags |= (0 if mask is None else HAS_MASK) | (0 if temperatures is None else HAS_TEMPERATURES)
-    temperatures, mask = NO_TEMPERATURES if temperatures is None else temperatures, NO_MASK if mask is None else mask
+    mask, temperatures, beside = optional(mask, temperatures)
     invalid = np.zeros(1 + NAMED_ROWS, np.int64)
     for draw, target in enumerate(index if request.draws is not None else index[None]):
         address, given = addressed(replace(request, step=request.step + draw), 0, steps, ids, cols)
-        common = (*address, cells, mask, flags | given, request.temperature, temperatures, offsets)
+        common = (*address, cells, mask, flags | beside | given, request.temperature, temperatures, offsets)
         both = both_of(target[None], 0)
 
         def call(first: int, last: int, block: np.ndarray, common: Any = common, both: Any = both) -> None:
@@ -215,9 +214,8 @@ def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gra
     kernel = softmax_vjp_rows[request.dtype]
     operands = (sample, cotangent, request.mask, request.temperatures, gradient)
     for _offset, shape, (y, c, mask, taus, result) in as_pairs(request.batch, operands, (1, 1, 1, 0, 1)):
-        mask, flags = (NO_MASK, 0) if mask is None else (mask, HAS_MASK)
-        taus, more = (NO_TEMPERATURES, 0) if taus is None else (taus, HAS_TEMPERATURES)
-        common = (y, c, mask, flags | more, request.temperature, taus)
+        mask, taus, flags = optional(mask, taus)
+        common = (y, c, mask, flags, request.temperature, taus)
 
         def call(first: int, last: int, _: np.ndarray, common: Any = common, result: Any = result) -> None:
             kernel(*common, first, last, result)
