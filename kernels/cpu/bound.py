@@ -14,7 +14,7 @@ import math
 
 from numpy import float32, float64, int32, uint64
 
-from ..elementary import INF_F64, MAX_F32, MAX_F64, bits_of_f32, fma
+from ..elementary import INF_F64, bits_of_f32, fma
 from ..field import (
     DOMAIN_COARSE,
     TAIL_BELOW,
@@ -28,7 +28,7 @@ from ..field import (
 )
 from ..jit import by_precision, inlined_loop, larger, loop, real_of, scalar
 from .bits import b32_of, fill_coarse_of_ids, fill_words, groups_of, phase_of, tail_of
-from .cells import HAS_COLS, TILE, as_real, first_at_least
+from .cells import HAS_COLS, TILE, as_real, first_at_least, largest_number
 
 # Categories whose bits are made in one go. A processor fetches logits ahead while it reads them, not while it makes bits: with
 # whole tiles 32 x 128256 took 0.35 ns a category, with pieces 0.30.
@@ -189,31 +189,35 @@ def score_at_least(bound, tempered):
 
 
 @scalar
+def exponential_of_cell_f32(like, address, column):
+    """E at one address, in the precision of `like`."""
+    b32 = b32_of(address, column)
+    return exponential_tail_f32(b32, tail_of(address, column)) if b32 < TAIL_BELOW else exponential_f32(b32)
+
+
+@scalar
+def exponential_of_cell_f64(like, address, column):
+    """See `exponential_of_cell_f32`."""
+    return exponential_f64((uint64(b32_of(address, column)) << uint64(32)) | uint64(tail_of(address, column)))
+
+
+@scalar
 def exact_score_f32(logit, inverse, address, column):
     """`score_f32` of one cell."""
-    b32 = b32_of(address, column)
-    e = exponential_tail_f32(b32, tail_of(address, column)) if b32 < TAIL_BELOW else exponential_f32(b32)
-    return score_f32(logit, inverse, gumbel_of_exponential_f32(e))
+    return score_f32(logit, inverse, gumbel_of_exponential_f32(exponential_of_cell_f32(logit, address, column)))
 
 
 @scalar
 def exact_score_f64(logit, inverse, address, column):
     """`score_f64` of one cell."""
-    whole = (uint64(b32_of(address, column)) << uint64(32)) | uint64(tail_of(address, column))
-    return score_f64(logit, inverse, gumbel_of_exponential_f64(exponential_f64(whole)))
+    return score_f64(logit, inverse, gumbel_of_exponential_f64(exponential_of_cell_f64(logit, address, column)))
 
 
 @scalar
-def below_range_f32(bound):
-    """True where scores clamped to the smallest float32 may hide below a bound."""
-    return bound <= -MAX_F32
+def below_range(bound):
+    """True where scores clamped to the smallest finite number may hide below a bound."""
+    return bound <= -largest_number(bound)
 
 
-@scalar
-def below_range_f64(bound):
-    """True where scores clamped to the smallest float64 may hide below a bound."""
-    return bound <= -MAX_F64
-
-
+exponential_of_cell = by_precision(exponential_of_cell_f32, exponential_of_cell_f64)
 exact_score = by_precision(exact_score_f32, exact_score_f64)
-below_range = by_precision(below_range_f32, below_range_f64)

@@ -11,7 +11,7 @@ from numba import int64, types
 from numba.extending import intrinsic
 from numpy import float64, int16, uint16, uint32
 
-from ..elementary import INF_F64, log_f32, log_f64, quotient
+from ..elementary import INF_F64, MAX_F32, MAX_F64, log_f32, log_f64, quotient
 from ..halves import bf16_of_f32, f16_of_f32, f32_of_bf16, f32_of_f16
 from ..jit import as_contiguous, by_buffer, by_format, by_precision, has_instruction, larger, loop, real_of, scalar, view
 
@@ -32,6 +32,20 @@ DETERMINISTIC = 2048  # the largest logit is chosen, without noise
 GIVEN = 4096  # `index` holds what was chosen, and nothing is drawn
 
 log = by_precision(log_f32, log_f64)
+
+
+@scalar
+def _largest_number_f32(like):
+    """The largest finite number of the precision of `like`."""
+    return MAX_F32
+
+
+@scalar
+def _largest_number_f64(like):
+    return MAX_F64
+
+
+largest_number = by_precision(_largest_number_f32, _largest_number_f64)
 
 # Types of what every row kernel takes first: key words, step, steps, row ids, column ids.
 ADDRESS_TYPES = (types.uint32, types.uint32, int64, view(int64, 2), view(int64, 2), view(int64, 3))

@@ -15,8 +15,6 @@ from numpy import float32, float64, int32, int64, uint64
 
 from ..elementary import (
     INF_F64,
-    MAX_F32,
-    MAX_F64,
     NAN_F64,
     bits_of_f32,
     bits_of_f64,
@@ -25,28 +23,16 @@ from ..elementary import (
     fma,
     log_f64,
 )
-from ..field import FOLD_SAMPLE, TAIL_BELOW, exponential_f32, exponential_f64, exponential_tail_f32
+from ..field import FOLD_SAMPLE
 from ..jit import by_precision, loop, real_of, row_kernel, scalar, sink, stack_array, view, working
 from ..philox import fold
-from .bits import HALVES, TAILS, b32_of, scratch_of, tail_of
-from .cells import TILE, fill_row, largest_of_row, note_invalid, row_types, store_tile, temperature_of, tile_of
+from .bits import HALVES, TAILS, scratch_of
+from .bound import exponential_of_cell
+from .cells import TILE, fill_row, largest_number, largest_of_row, note_invalid, row_types, store_tile, temperature_of, tile_of
 from .noise import column_id, fill_exponentials, gumbel_of_exponential, row_address
 from .scores import score
 from .softmax import exp_nonpositive
 from .sums import LANES, add_sum
-
-
-@scalar
-def exponential_of_cell_f32(like, address, column):
-    """E at one address, in the precision of `like`."""
-    b32 = b32_of(address, column)
-    return exponential_tail_f32(b32, tail_of(address, column)) if b32 < TAIL_BELOW else exponential_f32(b32)
-
-
-@scalar
-def exponential_of_cell_f64(like, address, column):
-    """See `exponential_of_cell_f32`."""
-    return exponential_f64((uint64(b32_of(address, column)) << uint64(32)) | uint64(tail_of(address, column)))
 
 
 @scalar
@@ -65,21 +51,7 @@ def next_below_f64(x):
     return below if x != 0.0 else float64(-(2.0**-1074))
 
 
-@scalar
-def largest_number_f32(like):
-    """The largest finite number of the precision of `like`."""
-    return MAX_F32
-
-
-@scalar
-def largest_number_f64(like):
-    """See `largest_number_f32`."""
-    return MAX_F64
-
-
-exponential_of_cell = by_precision(exponential_of_cell_f32, exponential_of_cell_f64)
 next_below = by_precision(next_below_f32, next_below_f64)
-largest_number = by_precision(largest_number_f32, largest_number_f64)
 
 
 @loop

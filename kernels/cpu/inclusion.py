@@ -9,9 +9,9 @@ Thorup, "Priority sampling for estimation of arbitrary subset sums", J. ACM 54 (
 from numba import types
 from numpy import float64
 
-from ..elementary import INF_F64, MAX_F32, MAX_F64, NAN_F64, exp_f64, exp_nonpositive_f64, fma, log1p_reduced_f64
-from ..jit import by_precision, real_of, row_kernel, scalar, sink, view, working
-from .cells import TEMPERATURE_TYPES, as_real, temperature_of
+from ..elementary import INF_F64, NAN_F64, exp_f64, exp_nonpositive_f64, fma, log1p_reduced_f64
+from ..jit import real_of, row_kernel, scalar, sink, view, working
+from .cells import TEMPERATURE_TYPES, as_real, largest_number, temperature_of
 
 LOG_3 = float64(1.0986122886681098)
 
@@ -38,21 +38,6 @@ def log_inclusion(d):
     p = fma(z, p, float64(-0.00034722222222222224))
     p = fma(z, p, float64(0.041666666666666664))
     return fma(z, p, fma(y, float64(-0.5), d))
-
-
-@scalar
-def limit_f32(like):
-    """The largest finite float32."""
-    return float64(MAX_F32)
-
-
-@scalar
-def limit_f64(like):
-    """The largest finite float64."""
-    return MAX_F64
-
-
-limit_of = by_precision(limit_f32, limit_f64)
 
 
 @row_kernel(
@@ -88,7 +73,7 @@ def inclusion_rows(cells, flags, temperature, temperatures, index, threshold, fi
         0 where inclusion was certain, -inf where nothing was chosen, NaN in an invalid row.
     """
     count, real = cells.shape[1], real_of(cells)
-    largest = limit_of(real(0.0))
+    largest = float64(largest_number(real(0.0)))
     for position in range(first, last):
         outer = position // count
         inner = position - outer * count

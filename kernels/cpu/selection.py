@@ -11,7 +11,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy import int32, int64, uint64
 
-from ..elementary import INF_F64, MAX_F32, MAX_F64, bits_of_f32, bits_of_f64, f32_of_bits, f64_of_bits
+from ..elementary import INF_F64, bits_of_f32, bits_of_f64, f32_of_bits, f64_of_bits
 from ..jit import by_precision, larger, loop, scalar
 from .bound import PIECE
 
@@ -103,21 +103,8 @@ def ranked_f64(rank, like):
     return f64_of_bits(int64(rank ^ int64(int64(rank >> int64(63)) & int64(0x7FFFFFFFFFFFFFFF))))
 
 
-@scalar
-def lowest_f32(like):
-    """The smallest finite float32, below which no score counts."""
-    return -MAX_F32
-
-
-@scalar
-def lowest_f64(like):
-    """The smallest finite float64."""
-    return -MAX_F64
-
-
 rank = by_precision(rank_f32, rank_f64)
 ranked = by_precision(ranked_f32, ranked_f64)
-lowest = by_precision(lowest_f32, lowest_f64)
 
 
 @loop

@@ -12,10 +12,22 @@ from ..field import TAIL_BELOW
 from ..jit import as_contiguous, larger, loop, real_of, row_kernel, sink, stack_array, working
 from .bits import HALVES, TAILS, join_halves, scratch_of
 from .bound import PIECE, PIECES, fill_bounds, score_at_least
-from .cells import HAS_COLS, NARROW, TILE, as_real, fill_row, largest_of, note_invalid, row_types, temperature_of, tile_of
+from .cells import (
+    HAS_COLS,
+    NARROW,
+    TILE,
+    as_real,
+    fill_row,
+    largest_number,
+    largest_of,
+    note_invalid,
+    row_types,
+    temperature_of,
+    tile_of,
+)
 from .noise import bits_of_ids, exponential_of_tail, exponentials_of_bits, gumbel_of_exponential, row_address
 from .scores import fill_scores, score
-from .selection import collect, cut, insert_all, keep, lowest, sort
+from .selection import collect, cut, insert_all, keep, sort
 
 # Candidates are evaluated in whole vectors, and wait until they fill one: less than that takes as long.
 VECTOR = 16
@@ -202,7 +214,7 @@ def topk_rows(
     scratch = scratch_of(coarse, fine, tails)
     pairs, halves = scratch[0], scratch[3]
     pool, pool_index = as_contiguous(pool_scores), as_contiguous(pool_indices)
-    least, small = lowest(real(0.0)), places <= SMALL
+    least, small = -largest_number(real(0.0)), places <= SMALL
     us, assured = stack_array(WAITING, real), stack_array(SMALL, real)[: min(places, SMALL)]
     for position in range(first, last):
         outer = position // count
