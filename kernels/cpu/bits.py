@@ -15,6 +15,7 @@ from ..field import DOMAIN_COARSE, DOMAIN_FINE, DOMAIN_TAIL_HIGH, DOMAIN_TAIL_LO
 from ..jit import as_contiguous, inlined_loop, loop, reinterpret, scalar
 from ..philox import LOW_HALF, PHILOX_M4x32_0, PHILOX_M4x32_1, philox_nine_rounds
 from .cells import TILE
+from .philox import ABREAST, VECTOR, store_pairs, store_pairs_abreast, store_tails
 
 ROOM = TILE + 64  # columns of a tile at any phase, in whole vectors of eight groups
 HALVES, TAILS = ROOM // 4, ROOM // 2  # uint64 that hold a half-word, and a word, for each
@@ -58,28 +59,27 @@ def groups_of(n):
 
 @inlined_loop
 def fill_words(pairs, address, domain, start, groups):
-    """The words of one domain for `groups` groups from that of column `start` on. OUT uint64[2 * groups]."""
+    """The words of one domain for `groups` groups, a multiple of 8, from that of column `start` on. OUT uint64[2 * groups]."""
     k0, k1, c3, r0, r1 = address
-    c3 = uint32(c3 | domain)
-    group = uint64(start >> 3)
-    for i in range(groups):
-        first, second = philox4x32_pairs(group + uint64(i), r0, r1, c3, k0, k1)
-        at = uint64(i) * uint64(2)  # unsigned: a negative-index test would keep the loop scalar
-        pairs[at] = first
-        pairs[at + uint64(1)] = second
+    counter, low, high, a, b = uint64(uint32(c3 | domain)), uint64(r0), uint64(r1), uint64(k0), uint64(k1)
+    group, done, ended = uint64(start >> 3), uint64(0), uint64(groups)
+    while done + uint64(VECTOR * ABREAST) <= ended:
+        store_pairs_abreast(pairs, done + done, group + done, low, high, counter, a, b)
+        done += uint64(VECTOR * ABREAST)
+    while done < ended:
+        store_pairs(pairs, done + done, group + done, low, high, counter, a, b)
+        done += uint64(VECTOR)
 
 
 @loop
 def fill_tails(pairs, address, start, groups):
     """The 32 bits below b32: four words from one domain, four from the next, for each group. OUT uint64[4 * groups]."""
     k0, k1, c3, r0, r1 = address
-    low, high = uint32(c3 | DOMAIN_TAIL_LOW), uint32(c3 | DOMAIN_TAIL_HIGH)
-    group = uint64(start >> 3)
-    for i in range(groups):
-        c0 = group + uint64(i)
-        at = uint64(i) * uint64(4)
-        pairs[at], pairs[at + uint64(1)] = philox4x32_pairs(c0, r0, r1, low, k0, k1)
-        pairs[at + uint64(2)], pairs[at + uint64(3)] = philox4x32_pairs(c0, r0, r1, high, k0, k1)
+    counter, low, high, a, b = uint64(c3), uint64(r0), uint64(r1), uint64(k0), uint64(k1)
+    group, done, ended = uint64(start >> 3), uint64(0), uint64(groups)
+    while done < ended:
+        store_tails(pairs, done << uint64(2), group + done, low, high, counter, a, b)
+        done += uint64(VECTOR)
 
 
 @scalar

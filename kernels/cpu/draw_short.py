@@ -46,9 +46,10 @@ from .lanes import (
     few,
     fill_lane_words,
     load_lanes,
+    next_open,
     start_lanes,
     steps_alike,
-    store_lanes,
+    store_chosen,
 )
 from .moments import LOWEST, exp_flushed
 from .noise import row_address
@@ -201,32 +202,38 @@ def add_terms(own, parts, codes, logits, column, fresh, lanes):
             parts[T_PARTS + COLUMN_3 + i] = fma(e3, d3, parts[T_PARTS + COLUMN_3 + i])
 
 
+@scalar
+def joined(total, parts, i):
+    """Four partial sums more in a sum, in order. float64; IN real[4, LANES]."""
+    total = ((total + float64(parts[i])) + float64(parts[COLUMN_1 + i])) + float64(parts[COLUMN_2 + i])
+    return total + float64(parts[COLUMN_3 + i])
+
+
 @loop
 def join_parts(sums, parts, fresh, lanes):
     """Four partial sums more in S, and four in T. OUT or INOUT float64[SUMS], IN real[4, LANES] at 0 and at T_PARTS."""
     for r in range(lanes):
         i = uint64(r)
-        s, t = 0.0 if fresh else sums[S + i], 0.0 if fresh else sums[T + i]
-        s = ((s + float64(parts[i])) + float64(parts[COLUMN_1 + i])) + float64(parts[COLUMN_2 + i])
-        sums[S + i] = s + float64(parts[COLUMN_3 + i])
-        t = (t + float64(parts[T_PARTS + i])) + float64(parts[T_PARTS + COLUMN_1 + i])
-        sums[T + i] = (t + float64(parts[T_PARTS + COLUMN_2 + i])) + float64(parts[T_PARTS + COLUMN_3 + i])
+        sums[S + i] = joined(0.0 if fresh else sums[S + i], parts, i)
+        sums[T + i] = joined(0.0 if fresh else sums[T + i], parts, T_PARTS + i)
 
 
 @loop
-def finish_moments(own, sums, lanes):
-    """log_prob, logsumexp and entropy of every lane; in how many lanes they are none, and S becomes NaN.
+def finish_moments(own, sums, parts, fresh, lanes):
+    """log_prob, logsumexp and entropy of every lane, with the last partial sums; in how many lanes they are none.
 
-    INOUT real[OWN], float64[SUMS]. None are S = NaN (a NaN, or no finite largest), T = 0, and a z of -inf.
+    INOUT real[OWN], float64[SUMS]; `parts`, `fresh` as in `join_parts`. None are S = NaN (a NaN, or no finite largest), T = 0,
+    and a z of -inf; S becomes NaN there.
     """
     real, open_lanes = own.dtype.type, 0
     for r in range(lanes):
         i = uint64(r)
-        s, m = sums[S + i], float64(own[LARGEST + i])
+        s, m = joined(0.0 if fresh else sums[S + i], parts, i), float64(own[LARGEST + i])
+        t = joined(0.0 if fresh else sums[T + i], parts, T_PARTS + i)
         log_s = log_f64(s)
         sums[BELOW + i] = (float64(own[CHOSEN + i]) - m) - log_s
         sums[TOTAL + i] = m + log_s
-        sums[SPREAD + i] = log_s - sums[T + i] / s
+        sums[SPREAD + i] = log_s - t / s
         good = (s >= 1.0) & (own[RECIPROCAL + i] < real(INF_F64)) & (own[CHOSEN + i] > real(-INF_F64))
         sums[S + i] = s if good else NAN_F64
         open_lanes += 0 if good else 1
@@ -356,14 +363,15 @@ def draw_short_rows(
             if not drawn:
                 read_given(chosen, index, first_outer, first_inner, head, begin, end, n)
             elif undecided > 0:
-                for r in range(n):
-                    if not by_lanes or chosen[r] < 0:
-                        outer, inner = place_of(start + r, count)
-                        address = row_address(k0, k1, step, steps, rows, flags, outer, inner, start + r)
-                        t = temperature_of(temperature, temperatures, flags, outer, inner)
-                        chosen[r] = argmax_by_cells(
-                            real, address, t, greedy or t == 0.0, cells, mask, flags, outer, inner, begin, end
-                        )
+                r = next_open(chosen, 0, n) if by_lanes else 0
+                while r < n:
+                    outer, inner = place_of(start + r, count)
+                    address = row_address(k0, k1, step, steps, rows, flags, outer, inner, start + r)
+                    t = temperature_of(temperature, temperatures, flags, outer, inner)
+                    chosen[r] = argmax_by_cells(
+                        real, address, t, greedy or t == 0.0, cells, mask, flags, outer, inner, begin, end
+                    )
+                    r = next_open(chosen, r + 1, n) if by_lanes else r + 1
             open_lanes = 0
             if not moments:
                 for r in range(n):
@@ -381,9 +389,10 @@ def draw_short_rows(
                     for h in range(0, width, 4):
                         part, logits = parts[((base + h) & (PARTS - 1)) * LANES :], reals[LOGITS + (place + h) * LANES :]
                         add_terms(own, part, codes, logits, int32(begin + base + h), base + h < PARTS, lanes)
-                for p in range(0, min(end - begin, PARTS), 4):
+                last_parts = (min(end - begin, PARTS) - 1) & ~3
+                for p in range(0, last_parts, 4):
                     join_parts(sums, parts[p * LANES :], p == 0, lanes)
-                open_lanes = finish_moments(own, sums, lanes)
+                open_lanes = finish_moments(own, sums, parts[last_parts * LANES :], last_parts == 0, lanes)
             if flags & WANT_SCORE:
                 for r in range(n):
                     if chosen[r] >= 0:
@@ -406,7 +415,7 @@ def draw_short_rows(
             add_heads(sums, head == 0, lanes)
             if drawn:
                 places_in_head(chosen, begin, lanes)
-                store_lanes(index[:, :, head], narrow[:, :, head], chosen, flags, start, n)
+                store_chosen(index[:, :, head], narrow[:, :, head], chosen, flags, start, n)
             if flags & WANT_SCORE:
                 store_rows(score[:, :, head], tops, start, n)
             if flags & WANT_LOGSUMEXP:

@@ -13,7 +13,7 @@ from numpy import float32, int32, int64, uint32, uint64
 from ..elementary import INF_F64, MAX_F32, MAX_F64
 from ..field import DOMAIN_COARSE, STEP_BITS, counter_of_step, key_of_step
 from ..jit import by_precision, loop, real_of, row_kernel, scalar, sink, stack_array
-from ..philox import LOW_HALF, philox4x32_wide
+from ..philox import LOW_HALF
 from .bits import HALVES, TAILS, scratch_of
 from .bracket import gumbel_width, score_above
 from .cells import (
@@ -32,6 +32,7 @@ from .cells import (
 )
 from .dense import WIDTH, argmax_of_short_row
 from .noise import row_address
+from .philox import ABREAST, VECTOR, store_lanes, store_lanes_abreast
 from .turning import turn_rows
 
 # Rows side by side: more of them enter fewer loops, fewer leave the caches to draws, which keep twice as many numbers for each
@@ -57,21 +58,19 @@ CODE, WORDS, INTEGERS = 0, LANES, 5 * LANES
 # The same as unsigned numbers, for loops: a signed index may be negative, which keeps a loop scalar.
 AT_ROW_LOW, AT_ROW_HIGH, AT_COUNTER = uint64(ROW_LOW), uint64(ROW_HIGH), uint64(COUNTER)
 AT_INVERSE, AT_BEST, AT_SECOND, AT_TOTAL = uint64(INVERSE), uint64(BEST), uint64(SECOND), uint64(TOTAL)
-AT_CODE, AT_WORD_0, AT_WORD_1 = uint64(CODE), uint64(WORDS), uint64(WORDS + LANES)
-AT_WORD_2, AT_WORD_3 = uint64(WORDS + 2 * LANES), uint64(WORDS + 3 * LANES)
+AT_CODE = uint64(CODE)
 
 
 @loop
 def fill_lane_words(integers, addresses, group, k0, k1, lanes):
     """The four coarse words of a group for every lane. OUT uint32[4, LANES] from WORDS on, IN uint64[3, LANES]."""
-    for r in range(lanes):
-        i = uint64(r)
-        low, high = addresses[AT_ROW_LOW + i], addresses[AT_ROW_HIGH + i]
-        w0, w1, w2, w3 = philox4x32_wide(uint64(group), low, high, addresses[AT_COUNTER + i], k0, k1)
-        integers[AT_WORD_0 + i] = uint32(w0)
-        integers[AT_WORD_1 + i] = uint32(w1)
-        integers[AT_WORD_2 + i] = uint32(w2)
-        integers[AT_WORD_3 + i] = uint32(w3)
+    at, done, ended = uint64(WORDS), uint64(0), uint64(lanes)
+    while done + uint64(VECTOR * ABREAST) <= ended:
+        store_lanes_abreast(integers, at + done, uint64(LANES), uint64(group), addresses, done, k0, k1)
+        done += uint64(VECTOR * ABREAST)
+    while done < ended:
+        store_lanes(integers, at + done, uint64(LANES), uint64(group), addresses, done, k0, k1)
+        done += uint64(VECTOR)
 
 
 @loop
@@ -132,6 +131,21 @@ def decide_lanes(reals, integers, index, lanes):
         index[r] = int64(code & uint32(0xFFFF)) if good else int64(-1)
         undecided += 0 if good else 1
     return undecided
+
+
+@loop
+def next_open(index, r, n):
+    """The first row from r on that is left open, or n. IN int64[>= n]. (Looked at one by one, rows take 0.3 ns each.)"""
+    while r + 16 <= n:
+        together, first = int64(0), uint64(r)
+        for j in range(16):
+            together |= index[first + uint64(j)]
+        if together < 0:
+            break
+        r += 16
+    while r < n and index[uint64(r)] >= 0:
+        r += 1
+    return r
 
 
 @loop
@@ -200,8 +214,8 @@ def fill_mask_words(words, mask, start, n, begin, width, count):
     while done < n:
         m = min(n - done, count - inner)
         safe = 0
-        if packed:  # what is read beyond a row's end must end before the last row does
-            safe = m if width == GROUP else max(m - (GROUP - width + step - 1) // step, 0)
+        if packed:  # what is read beyond a row's end must end before the last row of the array does
+            safe = m if width == GROUP else max(min(m, count - inner - (GROUP - width + step - 1) // step), 0)
         for r in range(safe):
             words[done + r] = eight_bytes(mask, outer, inner + r, begin)
         for r in range(safe, m):
@@ -254,7 +268,7 @@ def steps_alike(step, steps, flags, start, n, count):
 
 
 @loop
-def store_lanes(index, narrow, chosen, flags, start, n):
+def store_chosen(index, narrow, chosen, flags, start, n):
     """What was chosen in n rows from `start` on, to one of two outputs. IN int64[>= n]."""
     if flags & NARROW:
         store_rows(narrow, chosen, start, n)
@@ -313,15 +327,16 @@ def argmax_short_rows(
                     compare_lanes(reals, integers, left, right, words, uint32(begin + h), lanes)
             undecided = decide_lanes(reals, integers, chosen, lanes)
         if undecided > 0:
-            for r in range(n):
+            r = next_open(chosen, 0, n)
+            while r < n:
+                outer = (start + r) // count
+                inner = start + r - outer * count
+                address = row_address(k0, k1, step, steps, rows, flags, outer, inner, start + r)
+                t = temperature_of(temperature, temperatures, flags, outer, inner)
+                chosen[r] = argmax_of_short_row(noise, scratch, address, t, cells, mask, flags, outer, inner)
                 if chosen[r] < 0:
-                    outer = (start + r) // count
-                    inner = start + r - outer * count
-                    address = row_address(k0, k1, step, steps, rows, flags, outer, inner, start + r)
-                    t = temperature_of(temperature, temperatures, flags, outer, inner)
-                    chosen[r] = argmax_of_short_row(noise, scratch, address, t, cells, mask, flags, outer, inner)
-                    if chosen[r] < 0:
-                        bad += note_invalid(invalid, start + r)
-        store_lanes(index, narrow, chosen, flags, start, n)
+                    bad += note_invalid(invalid, start + r)
+                r = next_open(chosen, r + 1, n)
+        store_chosen(index, narrow, chosen, flags, start, n)
         start += n
     return bad

@@ -28,10 +28,11 @@ from .lanes import (
     few,
     fill_lane_words,
     load_lanes,
+    next_open,
     short_row_types,
     start_lanes,
     steps_alike,
-    store_lanes,
+    store_chosen,
 )
 from .noise import row_address
 from .turning import turn_rows
@@ -123,17 +124,18 @@ def argmax_short_rows_of_ids(
                     compare_lanes(reals, integers, left, right, halves, uint32(begin + h), lanes)
             undecided = decide_lanes(reals, integers, chosen, lanes)
         if undecided > 0:
-            for r in range(n):
+            r = next_open(chosen, 0, n)
+            while r < n:
+                outer = (start + r) // count
+                inner = start + r - outer * count
+                address = row_address(k0, k1, step, steps, rows, flags, outer, inner, start + r)
+                t = temperature_of(temperature, temperatures, flags, outer, inner)
+                _, chosen[r], _ = argmax_of_row(
+                    cells, bound, tops, buffer, pairs, coarse, address, t, cols, mask, flags, outer, inner, 0, columns
+                )
                 if chosen[r] < 0:
-                    outer = (start + r) // count
-                    inner = start + r - outer * count
-                    address = row_address(k0, k1, step, steps, rows, flags, outer, inner, start + r)
-                    t = temperature_of(temperature, temperatures, flags, outer, inner)
-                    _, chosen[r], _ = argmax_of_row(
-                        cells, bound, tops, buffer, pairs, coarse, address, t, cols, mask, flags, outer, inner, 0, columns
-                    )
-                    if chosen[r] < 0:
-                        bad += note_invalid(invalid, start + r)
-        store_lanes(index, narrow, chosen, flags, start, n)
+                    bad += note_invalid(invalid, start + r)
+                r = next_open(chosen, r + 1, n)
+        store_chosen(index, narrow, chosen, flags, start, n)
         start += n
     return bad

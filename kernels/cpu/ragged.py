@@ -51,7 +51,7 @@ from .lanes import (
     decide_lanes,
     fill_lane_words,
     steps_alike,
-    store_lanes,
+    store_chosen,
 )
 from .lanes_of_ids import IDS, fill_halves_of_ids
 from .noise import row_address
@@ -336,6 +336,6 @@ def argmax_ragged(
                 )
                 if chosen[r] < 0:
                     bad += note_invalid(invalid, row)
-        store_lanes(index, narrow, chosen, flags, start, n)
+        store_chosen(index, narrow, chosen, flags, start, n)
         start += n
     return bad

@@ -134,8 +134,8 @@ def turn_rows(lanes, at, spacing, cells, start, n, begin, width):
         m = min(n - done, count - inner)
         whole, block = 0, 64 // lanes.itemsize
         if packed and done & 15 == 0:
-            # What is read beyond a row's end must end before the last row does.
-            safe = m if width == GROUP else m - ((GROUP - width) * size + step - 1) // step
+            # What is read beyond a row's end must end before the last row of the array does.
+            safe = m if width == GROUP else min(m, count - inner - ((GROUP - width) * size + step - 1) // step)
             while whole + block <= safe:
                 whole += turn_block(lanes, at + done + whole, spacing, cells, outer, inner + whole, begin)
             widen_lanes(cells, lanes, at + done, spacing, whole)
