@@ -258,23 +258,31 @@ def tempered(x, temperature):
     return np.where(np.isfinite(x), np.clip(z, -largest, largest), x)
 
 
+def _four(values):
+    """Four partial sums as one float64, in pairs."""
+    a, b, c, d = values.astype(np.float64)
+    return (a + b) + (c + d)
+
+
 def moments_of_row(z):
     """(M, S, T) as float64 of one row z with something allowed and nothing infinite or NaN, in the defined order."""
     joined = (0.0, 0.0, 0.0)
-    for start in range(0, len(z), TILE):
-        block = z[start : start + TILE]
-        if (block == -np.inf).all():
+    for start in range(0, len(z), 2048):
+        tile = z[start : start + 2048]
+        if (tile == -np.inf).all():
             continue
-        below = block - block.max()
+        below = tile - tile.max()
         e, below = _exp_flushed(below), np.maximum(below, z.dtype.type(-709))
-        t_partial = np.zeros(LANES, z.dtype)
-        for line in range(0, len(block), LANES):
+        s_partial, t_partial = np.zeros((2, LANES), z.dtype)
+        for line in range(0, len(tile), LANES):
             part = slice(line, line + LANES)
+            s_partial[: len(e[part])] += e[part]
             _fused(e[part], below[part], t_partial[: len(e[part])])
-        t = np.float64(0)
-        for p in t_partial[: min(LANES, len(block))]:
-            t = t + np.float64(p)
-        joined = _joined(joined, (float(block.max()), float(fixed_sum(e)), float(t)))
+        s, t = np.float64(0), np.float64(0)
+        for p in range(0, LANES, 4):
+            s += _four(s_partial[p : p + 4])
+            t += _four(t_partial[p : p + 4])
+        joined = _joined(joined, (float(tile.max()), float(s), float(t)))
     return joined
 
 

@@ -328,29 +328,56 @@ def test_exp_of_what_is_not_positive_is_exp(dtype):
     assert differing(np.array([1.0, 100.0], dtype)) == (1 if dtype == np.float32 else 0)  # above the limit it may differ
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_exp_flushed_is_exp_or_nothing(dtype):
-    """The same bits as exp down to 2^-126.5 (2^-1022.5), 0 below, and NaN where that came in."""
-    general, flushed, end = (
-        (elementary.exp_f32, elementary.exp_flushed_f32, 126.5)
-        if dtype == np.float32
-        else (elementary.exp_f64, elementary.exp_flushed_f64, 1022.5)
-    )
+def test_exp_flushed_f64_is_exp_or_nothing():
+    """The same bits as exp down to 2^-1022.5, 0 below, and NaN where that came in."""
+    flushed, end = elementary.exp_flushed_f64, 1022.5
 
     @njit(error_model="numpy")
     def differing(x, limit):
         count = 0
         for i in range(x.size):
-            count += flushed(x[i]) != (general(x[i]) if x[i] > limit else x.dtype.type(0))
+            count += flushed(x[i]) != (elementary.exp_f64(x[i]) if x[i] > limit else 0.0)
         return count
 
-    limit = dtype(-end * math.log(2))
+    limit = -end * math.log(2)
     x = -np.concatenate([np.linspace(0, 1.1 * end, 2_000_000), 10.0 ** np.random.default_rng(4).uniform(-40, 38, 200_000)])
-    x = np.concatenate([x, [-0.0, -np.inf, -np.finfo(dtype).max]]).astype(dtype)
+    x = np.concatenate([x, [-0.0, -np.inf, -np.finfo(float).max]])
     x = x[np.abs(x - limit) > 1e-5]  # which of two neighbours is the first below is not promised
     assert differing(x, limit) == 0
     assert differing(x, limit / 2) > 0
-    assert math.isnan(flushed(dtype(np.nan)))
+    assert math.isnan(flushed(np.nan))
+
+
+def test_exp_flushed_f32_is_within_its_bounds():
+    """1.1 ulp down to 2^-16 and 4.6 to 2^-126, 0 below that in the end, 1 at 0, and NaN where that came in."""
+
+    def worst_of(function, low, high):
+        @njit(error_model="numpy")
+        def sweep(first, last, stride):
+            worst = 0.0
+            for word in range(first, last, stride):
+                x = -elementary.f32_of_bits(np.int32(word))
+                true = math.exp(np.float64(x))
+                error = abs(np.float64(function(x)) - true) / ulp32(true)
+                worst = worst if error <= worst else error
+            return worst
+
+        first, last = (int(np.float32(x).view(np.int32)) for x in (low, high))
+        return sweep(first, last, 499)
+
+    near, far = worst_of(elementary.exp_flushed_f32, 1e-30, 16 * math.log(2)), worst_of(elementary.exp_flushed_f32, 11, 87.3)
+    print(f"exp_flushed_f32: {near:.3f} ulp to 2^-16, {far:.3f} to the end")
+    assert near <= 1.1
+    assert far <= 4.6
+
+    @njit(error_model="numpy")
+    def coarse(x):
+        return elementary.exp_flushed_f32(x) * np.float32(1.0 + 2e-7)
+
+    assert not worst_of(coarse, 1e-30, 16 * math.log(2)) <= 1.1
+    ends = np.array([0.0, -0.0, -88.1, -1e30, -np.inf], np.float32)
+    assert [float(elementary.exp_flushed_f32(x)) for x in ends] == [1.0, 1.0, 0.0, 0.0, 0.0]
+    assert math.isnan(elementary.exp_flushed_f32(np.float32(np.nan)))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

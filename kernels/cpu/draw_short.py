@@ -51,7 +51,7 @@ from .lanes import (
     steps_alike,
     store_chosen,
 )
-from .moments import LOWEST, exp_flushed
+from .moments import LOWEST, exp_flushed, sum_of_four
 from .noise import row_address
 from .sums import LANES as PARTS
 
@@ -204,9 +204,8 @@ def add_terms(own, parts, codes, logits, column, fresh, lanes):
 
 @scalar
 def joined(total, parts, i):
-    """Four partial sums more in a sum, in order. float64; IN real[4, LANES]."""
-    total = ((total + float64(parts[i])) + float64(parts[COLUMN_1 + i])) + float64(parts[COLUMN_2 + i])
-    return total + float64(parts[COLUMN_3 + i])
+    """A sum with four partial sums more. float64; IN real[4, LANES]."""
+    return total + sum_of_four(parts[i], parts[COLUMN_1 + i], parts[COLUMN_2 + i], parts[COLUMN_3 + i])
 
 
 @loop
