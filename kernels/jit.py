@@ -181,10 +181,12 @@ def inlined_loop(function):
 
 
 def by_precision(f32, f64):
-    """One name for two twins, on both targets: the first floating argument (scalar or array) decides."""
+    """One name for two twins, on both targets and from Python: the first floating argument (scalar or array) decides."""
 
     def choose(*arguments):
-        raise TypeError("callable inside compiled code only")
+        kinds = (argument.dtype for argument in arguments if hasattr(argument, "dtype"))
+        real = next(kind for kind in kinds if kind.kind == "f")
+        return (f32 if real.itemsize == 4 else f64)(*arguments)
 
     # The twin itself becomes the overload's body: a function that only calls it would be compiled as well.
     @overload(choose, strict=False, jit_options={**f32.targetoptions, "pipeline_class": f32.pipeline_class})

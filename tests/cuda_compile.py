@@ -9,43 +9,34 @@ import importlib.util
 import re
 import subprocess
 import tempfile
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 CAPABILITY = (9, 0)
 INSTALL = 'the CUDA compilers are missing: pip install -e ".[cuda-compile]"'
 
-_import_lock = threading.Lock()
+
+def have_compilers():
+    """Whether numba-cuda and NVIDIA's compilers are there."""
+    return importlib.util.find_spec("numba_cuda") is not None and _tool("ptxas") is not None and _tool("nvdisasm") is not None
 
 
 def need_compilers():
     """Skip the test, saying what to install, where the compilers are missing."""
-    if importlib.util.find_spec("numba_cuda") is None or _tool("ptxas") is None or _tool("nvdisasm") is None:
+    if not have_compilers():
         pytest.skip(INSTALL)
 
 
 def cuda():
     """``numba.cuda``, able to compile without a device."""
-    with _import_lock:
-        # numba-cuda 0.30 names np.row_stack, which NumPy 2.5 has dropped, while its implementations are imported.
-        missing = not hasattr(np, "row_stack")
-        if missing:
-            np.row_stack = np.vstack  # noqa: NPY201
-        try:
-            import numba.cuda
-            import numba.cuda.dispatcher as dispatcher
-            import numba.cuda.np.arrayobj
-            import numba.cuda.target
-        finally:
-            if missing:
-                del np.row_stack  # noqa: NPY201
+    import numgumbel.kernels.gpu.loading as loading
+    from numba.cuda import dispatcher
+
     # A kernel that calls device functions asks for the current device, and only for its compute capability.
     dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=CAPABILITY)
-    return numba.cuda
+    return loading.cuda
 
 
 def function_ptx(function, signature):
@@ -53,9 +44,9 @@ def function_ptx(function, signature):
     return cuda().compile(function, signature, device=True, abi="c", abi_info={"abi_name": "fn"}, cc=CAPABILITY)[0]
 
 
-def kernel_ptx(kernel, signature):
-    """PTX of a kernel."""
-    return cuda().compile_ptx(kernel, signature, cc=CAPABILITY)[0]
+def kernel_ptx(kernel, signature, capability=CAPABILITY, **options):
+    """PTX of a kernel, a plain Python function."""
+    return cuda().compile_ptx(kernel, signature, cc=capability, **options)[0]
 
 
 @contextlib.contextmanager
@@ -79,18 +70,32 @@ def fused(ptx):
 
 def assemble(ptx):
     """(opcode counts of the SASS, bytes spilled) for the compute capability above."""
+    text, figures = assembled(ptx)
+    return opcodes(text), figures["spilled"]
+
+
+def opcodes(sass):
+    """How often each opcode occurs in a disassembly."""
+    return collections.Counter(re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?([A-Z][A-Z0-9_.]*)", sass, re.MULTILINE))
+
+
+def assembled(ptx, capability=CAPABILITY):
+    """(disassembly, {"spilled": bytes, "registers", "shared": bytes}) of a PTX text."""
     with tempfile.TemporaryDirectory() as name:
         source, cubin = Path(name) / "kernel.ptx", Path(name) / "kernel.cubin"
         source.write_text(ptx)
-        arch = "sm_{}{}".format(*CAPABILITY)
+        arch = "sm_{}{}".format(*capability)
         said = subprocess.run(
             [_tool("ptxas"), f"-arch={arch}", "-v", source, "-o", cubin], capture_output=True, text=True, check=False
         )
         assert said.returncode == 0, said.stderr
         text = subprocess.run([_tool("nvdisasm"), "-c", cubin], capture_output=True, text=True, check=True).stdout
-    spilled = sum(map(int, re.findall(r"(\d+) bytes spill", said.stderr)))
-    opcodes = re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?([A-Z][A-Z0-9_.]*)", text, re.M)
-    return collections.Counter(opcodes), spilled
+
+    def most(pattern):
+        return max(map(int, re.findall(pattern, said.stderr)), default=0)
+
+    figures = {"registers": most(r"Used (\d+) registers"), "shared": most(r"(\d+) bytes smem")}
+    return text, figures | {"spilled": sum(map(int, re.findall(r"(\d+) bytes spill", said.stderr)))}
 
 
 def _tool(name):

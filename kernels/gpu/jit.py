@@ -1,0 +1,94 @@
+"""The decorators of this folder.
+
+`device`      a function that kernels call: always inlined, so that its arrays of eight become registers.
+`row_kernel`  a kernel, compiled when first launched, once for each dtype of the logits.
+
+Both keep Numba's default of no fastmath, which scalars would inherit.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+from .. import jit
+from ..jit import BFLOAT16, FLOAT16
+from .loading import SIMULATED, cuda
+from .memory import real_of_half
+
+# Threads of a block, everywhere: eight warps, of which the registers of a large kernel still hold two blocks a multiprocessor.
+THREADS = 256
+WARP = 32
+WARPS = THREADS // WARP
+ALL = 0xFFFFFFFF
+
+device = cuda.jit(device=True) if SIMULATED else cuda.jit(device=True, forceinline=True)
+
+
+def row_kernel(function):
+    """Decorate a kernel of blocks of up to `THREADS` threads."""
+    return cuda.jit(function) if SIMULATED else cuda.jit(function, launch_bounds=(THREADS, 1))
+
+
+@intrinsic
+def _hidden(typingctx, number):
+    def codegen(context, builder, signature, arguments):
+        zero = "{ .reg .b32 t; mov.u32 t, %lanemask_lt; mov.u32 $0, %lanemask_gt; and.b32 $0, $0, t; }"
+        kind = ir.FunctionType(ir.IntType(32), [])
+        return builder.add(arguments[0], builder.call(ir.InlineAsm(kind, zero, "=r", side_effect=True), []))
+
+    return types.uint32(types.uint32), codegen
+
+
+def _simulated_hidden(number):
+    return number
+
+
+# hidden(number): a uint32 of which the compiler does not see that it is a constant. What is made of constants, ptxas makes again
+# in every turn of a loop, rather than keep it in a register.
+hidden = _simulated_hidden if SIMULATED else _hidden
+
+
+@intrinsic
+def _wide_product(typingctx, a, b):
+    def codegen(context, builder, signature, arguments):
+        kind = ir.FunctionType(ir.IntType(64), [ir.IntType(32)] * 2)
+        return builder.call(ir.InlineAsm(kind, "mul.wide.u32 $0, $1, $2;", "=l,r,r"), arguments)
+
+    return types.uint64(types.uint32, types.uint32), codegen
+
+
+def _simulated_wide_product(a, b):
+    return np.uint64(a) * np.uint64(b)
+
+
+# wide_product(a, b): the uint64 product of two uint32, one IMAD.WIDE. Spelt in uint64, LLVM has it as a 64-bit product with a
+# half of zeros, and ptxas adds what they give.
+wide_product = _simulated_wide_product if SIMULATED else _wide_product
+
+
+def _simulated_as_real(cell):
+    return cell if cell.dtype.kind == "f" else real_of_half(cell)
+
+
+def _as_real(cell):
+    raise TypeError("callable inside compiled code only")
+
+
+@overload(_as_real, strict=False)
+def _as_real_of(cell):
+    if cell in (FLOAT16, BFLOAT16):
+        return lambda cell: real_of_half(cell)
+    return lambda cell: cell
+
+
+# as_real(cell): a cell of logits as a number of the working precision.
+as_real = _simulated_as_real if SIMULATED else _as_real
+
+
+def _simulated_real_of(array):
+    return np.float64 if array.dtype == np.float64 else np.float32
+
+
+# real_of(array): the working precision of an array's elements, as the type that makes numbers.
+real_of = _simulated_real_of if SIMULATED else jit.real_of

@@ -1,0 +1,39 @@
+"""What is asked of the machine code of every kernel: its signature for each dtype of cells, and how many registers it may take.
+
+Kernels have up to 256 threads a block: 128 registers leave room for two blocks a multiprocessor, 255 for one.
+"""
+
+from numba import types
+
+from numgumbel.kernels.cpu.cells import row_types
+from numgumbel.kernels.gpu import argmax
+from numgumbel.kernels.jit import BFLOAT16, FLOAT16, sink, view, working
+
+CELLS = {"f32": types.float32, "f64": types.float64, "f16": FLOAT16, "bf16": BFLOAT16}
+REALS = {"f32": types.float32, "f64": types.float64}
+
+I32, I64 = types.int32, types.int64
+INDEX = (sink(I64, 2), sink(I32, 2))
+INVALID = sink(I64, 1)
+
+
+def argmax_rows(cell):
+    return types.void(*row_types(cell), I64, I64, I64, *INDEX, sink(working(cell), 2), INVALID)
+
+
+def argmax_parts(cell):
+    return types.void(*row_types(cell), I64, I64, I64, sink(I64, 2), sink(working(cell), 2))
+
+
+def argmax_join(real):
+    return types.void(view(real, 2), view(I64, 2), I64, I64, I64, I64, *INDEX, sink(real, 2), INVALID)
+
+
+# name: (kernel, signature of a cell type, dtypes, registers a thread in float32 and in float64, on sm_90)
+KERNELS = {
+    "argmax_rows": (argmax.argmax_rows, argmax_rows, CELLS, (128, 168)),
+    "argmax_parts": (argmax.argmax_parts, argmax_parts, CELLS, (128, 168)),
+    "argmax_join": (argmax.argmax_join, argmax_join, REALS, (64, 64)),
+}
+
+__all__ = ["CELLS", "INDEX", "INVALID", "KERNELS", "REALS", "sink", "view", "working"]
