@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .device import DeviceView
 from .dispatch import Family, family_of, host_view
 from .kernels.cpu.column_ids import survey_columns
 from .kernels.field import COLUMN_END
@@ -74,7 +75,9 @@ class Request:
     @property
     def is_greedy(self) -> bool:
         """Whether a temperature is 0, of all rows or of one."""
-        return self.temperature == 0 or (self.temperatures is not None and bool((self.temperatures == 0).any()))
+        if self.temperatures is None or isinstance(self.temperatures, DeviceView):  # the latter are the kernels' matter
+            return self.temperature == 0
+        return bool((self.temperatures == 0).any())
 
     @property
     def leading(self) -> tuple[int, ...]:
@@ -143,7 +146,7 @@ def sampling_request(
         mask=mask_array(mask, batch, columns, axis, family),
         temperature=number,
         temperatures=temperatures,
-        raises=_raises(invalid),
+        raises=_raises(invalid, family),
     )
 
 
@@ -195,7 +198,7 @@ def ragged_request(
         mask=mask_array(mask, (), len(cells), 0, family),
         temperature=constant,
         temperatures=temperatures,
-        raises=_raises(invalid),
+        raises=_raises(invalid, family),
     )
     return request, ends
 
@@ -321,14 +324,25 @@ def integer(value: Any, name: str) -> int:
 
 def integer_array(values: Any, name: str, family: Family) -> np.ndarray:
     """An int64 array from integers of any width; 64-bit values in two's complement. Lists of Python ints are welcome."""
-    array = np.asarray(values) if isinstance(values, (list, tuple, range, int)) else host_view(values, name, family)
+    array = (
+        from_list(values, name, family) if isinstance(values, (list, tuple, range, int)) else host_view(values, name, family)
+    )
     if array.size == 0 and isinstance(values, (list, tuple)):
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, got {array.dtype}")
+    if isinstance(array, DeviceView) and array.dtype.itemsize != 8:
+        raise TypeError(f"{name} must be int64 in a GPU's memory, got {array.dtype}")
     if array.dtype == np.uint64:
         return aligned(array).view(np.int64)
     return aligned(array) if array.dtype == np.int64 else array.astype(np.int64)
+
+
+def from_list(values: Any, name: str, family: Family) -> np.ndarray:
+    """A list or number as an ndarray, for arrays in host memory."""
+    if not family.is_host:
+        raise TypeError(f"{name} is a {type(values).__name__} and the logits are a {family.name} array: move it to the GPU")
+    return np.asarray(values)
 
 
 def step_of(step: Any, batch: tuple[int, ...], draws: int | None, family: Family) -> tuple[int, np.ndarray | None]:
@@ -342,6 +356,8 @@ def step_of(step: Any, batch: tuple[int, ...], draws: int | None, family: Family
     array = integer_array(step, "step", family)
     if array.shape != batch and array.ndim:
         raise ValueError(f"step must be a scalar or one a row, shape {batch}, got shape {array.shape}")
+    if isinstance(array, DeviceView):  # read by the kernel, each time anew
+        return 0, np.broadcast_to(array, batch, subok=True)
     if array.size and (array.min() < 0 or array.max() > STEP_END - 1 - extra):
         raise ValueError(f"step must be 0 or more and below 2^63, got values from {array.min()} to {array.max()}")
     return (0, array) if array.ndim else (int(array), None)
@@ -406,7 +422,7 @@ def columns_of(cols: Any, batch: tuple[int, ...], columns: int, axis: int, famil
     """Column ids as int64, one a column or one a cell (categories last); or None and the first, where the others follow it."""
     if cols is None:
         return None, 0
-    array = np.asarray(cols) if isinstance(cols, (list, tuple, range)) else host_view(cols, "cols", family)
+    array = from_list(cols, "cols", family) if isinstance(cols, (list, tuple, range)) else host_view(cols, "cols", family)
     if array.size == 0 and isinstance(cols, (list, tuple)):
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
@@ -421,6 +437,8 @@ def columns_of(cols: Any, batch: tuple[int, ...], columns: int, axis: int, famil
         )
     if not array.size:
         return None, 0
+    if isinstance(array, DeviceView):
+        return integer_array(cols, "cols", family) if array.ndim == 1 else _device_ids(array), 0
     smallest, runs_on = 0, False
     if array.ndim > 1 or not array.dtype.isnative:
         _check_ids(array)
@@ -428,6 +446,13 @@ def columns_of(cols: Any, batch: tuple[int, ...], columns: int, axis: int, famil
         smallest, largest, runs_on = _survey(array)
         _refuse_ids(smallest, largest)
     return (None, smallest) if runs_on else (integer_array(array, "cols", family), 0)
+
+
+def _device_ids(array: DeviceView) -> np.ndarray:
+    """Column ids, one a cell, in a GPU's memory."""
+    if array.dtype.itemsize != 8:
+        raise TypeError(f"cols must be int64 in a GPU's memory, got {array.dtype}")
+    return array.view(np.int64)
 
 
 def _survey(ids: np.ndarray) -> tuple[int, int, bool]:
@@ -447,14 +472,14 @@ def mask_array(mask: Any, batch: tuple[int, ...], columns: int, axis: int, famil
     """Mask as uint8 (nonzero where allowed), broadcastable to the rows with categories last, or None."""
     if mask is None:
         return None
-    array = np.asarray(mask) if isinstance(mask, (list, tuple)) else host_view(mask, "mask", family)
+    array = from_list(mask, "mask", family) if isinstance(mask, (list, tuple)) else host_view(mask, "mask", family)
     if array.dtype not in (np.dtype(np.bool_), np.dtype(np.int8), np.dtype(np.uint8)):
         raise TypeError(f"mask must be bool, int8 or uint8 (nonzero = allowed), got {array.dtype}")
     full = (*batch, columns)
     shape = _moved_back(full, axis)
     try:
         array = array.view(np.uint8)
-        array = array if array.shape == shape else np.broadcast_to(array, shape)
+        array = array if array.shape == shape else np.broadcast_to(array, shape, subok=True)
     except ValueError:
         raise ValueError(f"mask must broadcast to the logits' shape {shape}, got shape {array.shape}") from None
     return array if axis == array.ndim - 1 else np.moveaxis(array, axis, -1)
@@ -472,6 +497,12 @@ def temperature_of(temperature: Any, name: str, batch: tuple[int, ...], family: 
     array = host_view(temperature, name, family)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be real numbers, got {array.dtype}")
+    if isinstance(array, DeviceView):  # what is out of range makes a row invalid
+        if array.dtype != np.float64:
+            raise TypeError(f"{name} must be float64 in a GPU's memory, got {array.dtype}")
+        if array.ndim and array.shape != batch:
+            raise ValueError(f"{name} must be a scalar or one a row, shape {batch}, got shape {array.shape}")
+        return 1.0, np.broadcast_to(array, batch, subok=True)
     array = aligned(array.astype(np.float64, copy=False))
     if array.ndim and array.shape != batch:
         raise ValueError(f"{name} must be a scalar or one a row, shape {batch}, got shape {array.shape}")
@@ -515,7 +546,7 @@ def output(
     It may be an input, element for element, since each is read before it is written; but not `shared`, which every row reads.
     """
     if out is None:
-        return np.empty(shape, dtypes[0])
+        return family.empty(shape, np.dtype(dtypes[0]), next((each for each in inputs if isinstance(each, DeviceView)), None))
     array = host_view(out, name, family)
     if isinstance(out, (list, tuple, np.generic)) or not isinstance(array, np.ndarray):
         raise TypeError(f"{name} must be an array that can be written to, got {type(out).__name__}")
@@ -561,10 +592,10 @@ def _same_memory(a: np.ndarray, b: np.ndarray) -> bool:
     return a.ctypes.data == b.ctypes.data and a.shape == b.shape and a.strides == b.strides and a.dtype == b.dtype
 
 
-def _raises(invalid: str | None) -> bool:
+def _raises(invalid: str | None, family: Family) -> bool:
     if invalid not in (None, "raise", "mark"):
         raise ValueError(f'invalid must be None, "raise" or "mark", got {invalid!r}')
-    return invalid != "mark"  # None is "raise" for arrays in host memory
+    return family.is_host if invalid is None else invalid == "raise"  # on a GPU, to know would be to wait
 
 
 def _moved_back(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from .device import DeviceView, device_view
+
 __all__ = ["Family", "backends", "families", "family_of", "host_view", "operation", "register"]
 
 
@@ -27,13 +29,15 @@ class Family:
     name : str
         For messages.
     backend : str
-        Key of the backend that works on its memory: ``"cpu"``.
+        Key of the backend that works on its memory: ``"cpu"`` or ``"gpu"``.
     recognises : callable
         type -> bool, asked once a type; may raise TypeError to refuse a relative that would give wrong results.
     view : callable
         array -> numpy.ndarray on the same memory (a copy only where the family has no memory, as a list).
     wrap : callable
         numpy.ndarray -> array of the family on the same memory.
+    empty : callable
+        (shape, dtype, like) -> numpy.ndarray on new memory, where the array that `like` is a view of has its own.
     """
 
     name: str
@@ -41,13 +45,19 @@ class Family:
     recognises: Callable[[type], bool]
     view: Callable[[Any], np.ndarray]
     wrap: Callable[[np.ndarray], Any]
+    empty: Callable[[tuple[int, ...], Any, Any], np.ndarray] = lambda shape, dtype, like: np.empty(shape, dtype)
+
+    @property
+    def is_host(self) -> bool:
+        """Whether its arrays are in host memory."""
+        return self.backend in _HOST
 
 
 _families: list[Family] = []
 _by_type: dict[type, Family] = {}
 
 # Backends are imported when the first array for them arrives.
-_BACKENDS = {"cpu": "numgumbel.backends.cpu"}
+_BACKENDS = {"cpu": "numgumbel.backends.cpu", "gpu": "numgumbel.backends.gpu"}
 _HOST = {"cpu"}
 
 
@@ -97,7 +107,7 @@ def host_view(array: object, name: str, beside: Family) -> np.ndarray:
         If one is in host memory and the other is not.
     """
     family = family_of(array, name)
-    if (family.backend in _HOST) != (beside.backend in _HOST):
+    if family.is_host != beside.is_host:
         raise TypeError(f"{name} is a {family.name} array and the logits are a {beside.name} array: move one to the other")
     return family.view(array)
 
@@ -127,7 +137,60 @@ def _from_python(values: Any) -> np.ndarray:
     return array.astype(np.float64) if array.dtype.kind in "iuf" else array
 
 
+def _of_interface(array: Any) -> DeviceView:
+    """The view that an array's ``__cuda_array_interface__`` tells of."""
+    told = array.__cuda_array_interface__
+    if told.get("mask") is not None:
+        raise TypeError("a masked array on a GPU is not taken: pass its data, and its mask in mask=")
+    dtype, shape = np.dtype(told["typestr"]), tuple(told["shape"])
+    strides = told.get("strides") or _packed(shape, dtype.itemsize)
+    return device_view(array, told["data"][0], shape, strides, dtype, bool(told["data"][1]))
+
+
+def _packed(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Strides of a C-contiguous array."""
+    strides = [itemsize]
+    for size in reversed(shape[1:]):
+        strides.append(strides[-1] * size)
+    return tuple(reversed(strides)) if shape else ()
+
+
+def _from(module: str, name: str) -> Callable[[type], bool]:
+    """Whether a type is one of a package, by its names: nothing is imported."""
+    return lambda kind: kind.__module__.split(".")[0] == module and kind.__name__ == name
+
+
+def _backend(name: str) -> Callable[..., Any]:
+    """A function of the GPU's backend, which is imported when an array for it has arrived."""
+    return lambda *arguments: getattr(importlib.import_module("numgumbel.backends.gpu.families"), name)(*arguments)
+
+
+def device_families() -> list[Family]:
+    """The families in a GPU's memory, those asked first last."""
+    return [
+        Family(
+            "CUDA array",
+            "gpu",
+            lambda kind: hasattr(kind, "__cuda_array_interface__"),
+            _of_interface,
+            _backend("wrap_numba"),
+            _backend("empty_numba"),
+        ),
+        Family(
+            "Numba device",
+            "gpu",
+            lambda kind: kind.__module__.startswith("numba.cuda"),
+            _backend("view_numba"),
+            _backend("wrap_numba"),
+            _backend("empty_numba"),
+        ),
+        Family("CuPy", "gpu", _from("cupy", "ndarray"), _of_interface, _backend("wrap_cupy"), _backend("empty_cupy")),
+    ]
+
+
 register(
     Family("Python sequence", "cpu", lambda kind: issubclass(kind, (list, tuple, range, int, float)), _from_python, np.asarray)
 )
 register(Family("NumPy", "cpu", _is_numpy, np.asarray, np.asarray))
+for _family in device_families():
+    register(_family)

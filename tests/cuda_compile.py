@@ -31,8 +31,9 @@ def need_compilers():
 
 def cuda():
     """``numba.cuda``, able to compile without a device."""
-    import numgumbel.kernels.gpu.loading as loading
     from numba.cuda import dispatcher
+
+    import numgumbel.kernels.gpu.loading as loading
 
     # A kernel that calls device functions asks for the current device, and only for its compute capability.
     dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=CAPABILITY)
@@ -77,6 +78,23 @@ def assemble(ptx):
 def opcodes(sass):
     """How often each opcode occurs in a disassembly."""
     return collections.Counter(re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?([A-Z][A-Z0-9_.]*)", sass, re.MULTILINE))
+
+
+def loops(sass):
+    """The instructions of every loop without another loop in it."""
+    code = [(int(at, 16), text.strip()) for at, text in re.findall(r"/\*([0-9a-f]{4,})\*/\s+(.*?);", sass)]
+    labels = {
+        name: int(at, 16) for name, at in re.findall(r"^(\.L_x_\d+):\s*\n(?:.*\n)*?\s+/\*([0-9a-f]{4,})\*/", sass, re.MULTILINE)
+    }
+    spans = []
+    for at, text in code:
+        target = re.search(r"\bBRA\b.*`\((\.L_x_\d+)\)", text)
+        if target and labels[target[1]] <= at:
+            spans.append((labels[target[1]], at))
+    inner = [
+        span for span in spans if not any(other != span and span[0] <= other[0] and other[1] <= span[1] for other in spans)
+    ]
+    return [[re.sub(r"^@!?U?P\w+ +", "", text) for at, text in code if first <= at <= last] for first, last in inner]
 
 
 def assembled(ptx, capability=CAPABILITY):

@@ -17,6 +17,7 @@ from .cells import (
     PACKED,
     column_id,
     half_word,
+    in_range,
     load_logits,
     logit_at,
     note_invalid,
@@ -75,7 +76,7 @@ def likeliest(x, b, reach, done):
 
 @device
 def best_of_columns(x, b, address, cols, cells, mask, flags, temperature, outer, inner, begin, end, thread, threads, lanes):
-    """(best score, its index or -1, whether an allowed cell is NaN) of columns begin .. end of a row.
+    """(best score, its index or -1, whether an allowed cell is NaN or the temperature none) of columns begin .. end of a row.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ def best_of_columns(x, b, address, cols, cells, mask, flags, temperature, outer,
     keys = round_keys(address[0], address[1])
     greedy = temperature == 0.0
     inverse = real(1.0) if greedy else real(1.0 / temperature)
-    best, index, unordered = real(-INF_F64), int64(-1), False
+    best, index, unordered = real(-INF_F64), int64(-1), not in_range(temperature)
     reach = best  # where a bound reaches this, the best may be there: all bounds, as long as clamped scores may hide below them
     stride = GROUP * threads
     turns, whole = (end - begin + stride - 1) // stride, (end - begin) // stride
@@ -259,7 +260,8 @@ def argmax_parts(
     """
     real = real_of(cells)
     x, b = cuda.local.array(GROUP, real), cuda.local.array(GROUP, real)
-    found, places = cuda.shared.array(WARPS, real), cuda.shared.array(WARPS, types.int64)
+    found = cuda.shared.array(WARPS, real)
+    places = cuda.shared.array(WARPS, types.int64)  # (the simulator tells shared arrays by their lines)
     place = int64(cuda.blockIdx.x) // parts
     part = int64(cuda.blockIdx.x) - place * parts
     position = first + place

@@ -35,6 +35,12 @@ def temperature_of(temperature, temperatures, flags, outer, inner):
 
 
 @device
+def in_range(temperature):
+    """True for 0 and from 2^-64 to 2^64: nobody has looked at temperatures in a GPU's memory."""
+    return temperature == 0.0 or (temperature >= 2.0**-64 and temperature <= 2.0**64)
+
+
+@device
 def column_id(cols, flags, outer, inner, position):
     """Id of the column at a position in the row."""
     return cols[outer, inner, position] if flags & HAS_COLS else cols[0, 0, 0] + position

@@ -44,8 +44,8 @@ def _simulated_hidden(number):
     return number
 
 
-# hidden(number): a uint32 of which the compiler does not see that it is a constant. What is made of constants, ptxas makes again
-# in every turn of a loop, rather than keep it in a register.
+# hidden(number): a uint32 of which the compiler does not see that it is a constant. What is made of constants, ptxas makes
+# again in every turn of a loop, rather than keep it in a register.
 hidden = _simulated_hidden if SIMULATED else _hidden
 
 

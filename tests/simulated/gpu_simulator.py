@@ -4,19 +4,19 @@ Imported in a process of its own, with ``NUMBA_ENABLE_CUDASIM=1`` set before Num
 shapes: every thread is one of the operating system's, and every scalar is called from Python.
 """
 
-import os
 import sys
 import threading
-
-assert os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", "set NUMBA_ENABLE_CUDASIM=1 before Numba is imported"
 
 import numpy as np
 from numba import typeof, types
 from numba.np.numpy_support import as_dtype
 
 from numgumbel.kernels import jit
-from numgumbel.kernels.gpu.loading import cuda
-from numba.cuda.simulator.kernelapi import FakeCUDAModule
+from numgumbel.kernels.gpu.loading import SIMULATED, cuda
+
+assert SIMULATED, "set NUMBA_ENABLE_CUDASIM=1 before Numba is imported"
+
+from numba.cuda.simulator.kernelapi import FakeCUDAModule  # noqa: E402  # there once numba-cuda has been loaded
 
 sys.setswitchinterval(1e-4)  # barriers are some seven times faster than with 5 ms
 np.seterr(over="ignore")  # whole numbers wrap round, as they do on a GPU

@@ -131,3 +131,11 @@ def test_numbers_at_the_ends():
         masked = np.ones(x.shape, bool)
         masked[1, 1::3] = False
         np.testing.assert_array_equal(run(x, mask=masked)[0][0], ng.categorical(KEY, x, mask=masked, invalid="mark"))
+
+
+def test_temperatures_out_of_range_mark_the_row():
+    x = logits(5, 12)
+    index, score, invalid = run(x, temperatures=np.array([1, -1, np.nan, 2.0**65, 2.0**-64]))
+    np.testing.assert_array_equal(index[0] < 0, [False, True, True, True, False])
+    assert sorted(invalid[1:4]) == [1, 2, 3]
+    assert np.isnan(score[0][1:4]).all()

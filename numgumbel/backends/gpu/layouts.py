@@ -1,0 +1,81 @@
+"""Requests laid out as rows for kernels, without copying: what the CPU's drivers do, for arrays that nobody reads here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...arguments import Request
+from ...kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, HAS_STEPS, HAS_TEMPERATURES, IS_PROBS, NARROW
+from ...kernels.gpu.cells import ALIGNED_IDS, PACKED
+from ..cpu.layouts import as_pairs
+from .launches import absent, as_argument
+
+INT32 = np.dtype(np.int32)
+
+
+def rounds(request: Request, outputs: tuple[np.ndarray | None, ...]) -> Iterator[tuple[Request, tuple[np.ndarray | None, ...]]]:
+    """The request draw by draw."""
+    if request.draws is None:
+        yield request, outputs
+        return
+    for draw in range(request.draws):
+        part = tuple(None if output is None else output[draw] for output in outputs)
+        yield replace(request, step=request.step + draw, draws=None), part
+
+
+def layouts(
+    request: Request, outputs: tuple[tuple[np.ndarray | None, int], ...], more: int = 0
+) -> Iterator[tuple[int, tuple[Any, ...], tuple[Any, ...]]]:
+    """For every draw and block of rows: how many rows, arguments that sampling kernels share, outputs as views or None.
+
+    `outputs` are views and the number of their axes behind the batch.
+    """
+    trailing = (0, 0, 0, 1, 1, 1, *(behind for _, behind in outputs))
+    for part, targets in rounds(request, tuple(output for output, _ in outputs)):
+        inputs = (part.steps, part.temperatures, part.rows, part.cols, part.mask, part.cells)
+        for offset, shape, views in as_pairs(part.batch, (*inputs, *targets), trailing):
+            steps, temperatures, rows, cols, mask, cells, *results = views
+            address, flags = addressed(part, offset, steps, rows, cols)
+            flags |= more | (IS_PROBS if part.is_probs else 0) | (PACKED if is_packed(cells) else 0)
+            mask, temperatures, given = optional(mask, temperatures)
+            common = (*address, as_argument(cells), mask, flags | given, part.temperature, temperatures)
+            yield shape[0] * shape[1], common, tuple(results)
+
+
+def is_packed(cells: np.ndarray) -> bool:
+    """Whether eight columns of a row lie in whole pieces of 16 bytes, from any multiple of eight on."""
+    rows = [stride for stride, size in zip(cells.strides[:2], cells.shape[:2], strict=True) if size > 1]
+    return cells.strides[2] == cells.itemsize and all(place % 16 == 0 for place in (cells.ctypes.data, *rows))
+
+
+def addressed(
+    request: Request, offset: int, steps: np.ndarray | None, rows: np.ndarray | None, cols: np.ndarray | None
+) -> tuple[tuple[Any, ...], int]:
+    """What a kernel takes of an address, and the flags of what is given."""
+    flags = (steps is not None) * HAS_STEPS | (rows is not None) * HAS_ROWS | (cols is not None) * HAS_COLS
+    flags |= ALIGNED_IDS if cols is None and request.first_col % 8 == 0 else 0
+    places = (
+        absent(2, np.int64) if steps is None else as_argument(steps),
+        absent(2, np.int64, offset) if rows is None else as_argument(rows),
+        absent(3, np.int64, request.first_col) if cols is None else as_argument(cols),
+    )
+    k0, k1 = request.words
+    return (np.uint32(k0), np.uint32(k1), request.step, *places), flags
+
+
+def optional(mask: np.ndarray | None, temperatures: np.ndarray | None) -> tuple[Any, Any, int]:
+    """A mask and temperatures as kernels take them, and the flags of which of them are given."""
+    flags = (0 if mask is None else HAS_MASK) | (0 if temperatures is None else HAS_TEMPERATURES)
+    mask = absent(3, np.uint8) if mask is None else as_argument(mask)
+    return mask, absent(2, np.float64) if temperatures is None else as_argument(temperatures), flags
+
+
+def both_of(index: np.ndarray, axes: int = 2) -> tuple[Any, Any, int]:
+    """An index as kernels take it, for int64 and int32, and the flag of which it is."""
+    if index.dtype == INT32:
+        return absent(axes, np.int64), as_argument(index), NARROW
+    return as_argument(index), absent(axes, np.int32), 0

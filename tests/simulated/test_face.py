@@ -1,0 +1,101 @@
+"""Public functions on simulated device arrays: what comes in goes out, and equals what the CPU gives."""
+
+import gpu_simulator
+import numpy as np
+import pytest
+
+import numgumbel as ng
+
+KEY = ng.key(11, "device")
+cuda = gpu_simulator.cuda
+
+
+def device(array):
+    return cuda.to_device(np.array(array, order="C"))
+
+
+def logits(*shape, dtype=np.float32):
+    return np.random.default_rng(shape).normal(scale=2, size=shape).astype(dtype)
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 7), (2, 3, 9), (4, 2, 2, 5), (0, 4)])
+def test_shapes(shape):
+    x = logits(*shape)
+    got = ng.categorical(KEY, device(x))
+    assert type(got).__module__.startswith("numba.cuda")
+    np.testing.assert_array_equal(got.copy_to_host(), ng.categorical(KEY, x))
+
+
+def test_axis_draws_and_out():
+    x = logits(4, 6, 3, dtype=np.float64)
+    np.testing.assert_array_equal(ng.categorical(KEY, device(x), axis=1).copy_to_host(), ng.categorical(KEY, x, axis=1))
+    np.testing.assert_array_equal(
+        ng.categorical(KEY, device(x), n=3, step=5).copy_to_host(), ng.categorical(KEY, x, n=3, step=5)
+    )
+    out = device(np.zeros((4, 6), np.int32))
+    assert ng.categorical(KEY, device(x), out=out) is out
+    np.testing.assert_array_equal(out.copy_to_host(), ng.categorical(KEY, x))
+
+
+def test_addresses_masks_and_temperatures():
+    x, r = logits(6, 10), np.random.default_rng(1)
+    given = {
+        "rows": r.integers(0, 2**62, 6),
+        "step": r.integers(0, 2**33, 6),
+        "cols": r.integers(0, 2**34, 10),
+        "mask": r.random((6, 10)) < 0.7,
+        "temperature": r.uniform(0.5, 2, 6),
+    }
+    for name, value in given.items():
+        want = ng.categorical(KEY, x, **{name: value})
+        np.testing.assert_array_equal(ng.categorical(KEY, device(x), **{name: device(value)}).copy_to_host(), want, name)
+    everything = {name: device(value) for name, value in given.items()}
+    np.testing.assert_array_equal(ng.categorical(KEY, device(x), **everything).copy_to_host(), ng.categorical(KEY, x, **given))
+
+
+def test_a_step_on_the_device():
+    x, step = logits(3, 5), device(np.array(7))
+    np.testing.assert_array_equal(ng.categorical(KEY, device(x), step=step).copy_to_host(), ng.categorical(KEY, x, step=7))
+
+
+def test_invalid_rows():
+    x = logits(4, 6)
+    x[1], x[3, 2] = -np.inf, np.nan
+    want = ng.categorical(KEY, x, invalid="mark")
+    np.testing.assert_array_equal(ng.categorical(KEY, device(x)).copy_to_host(), want)
+    with pytest.raises(ValueError, match=r"2 of 4 rows invalid .* row 1, 3"):
+        ng.categorical(KEY, device(x), invalid="raise")
+
+
+def test_long_rows():
+    x = logits(2, 4100)
+    np.testing.assert_array_equal(ng.categorical(KEY, device(x)).copy_to_host(), ng.categorical(KEY, x))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "words"),
+    [
+        ({"rows": np.arange(3)}, TypeError, "rows is a NumPy array and the logits are a Numba device array"),
+        ({"rows": [1, 2, 3]}, TypeError, "rows is a list and the logits are a Numba device array"),
+        ({"rows": device(np.arange(3, dtype=np.int32))}, TypeError, "rows must be int64 in a GPU's memory, got int32"),
+        ({"temperature": device(np.ones(3, np.float32))}, TypeError, "temperature must be float64 in a GPU's memory"),
+        ({"temperature": -1.0}, ValueError, "temperature must be 0 or from"),
+        ({"out": np.zeros(3, np.int64)}, TypeError, "out is a NumPy array"),
+        ({"out": device(np.zeros(3, np.float32))}, TypeError, "out must be int64 or int32, got float32"),
+        ({"mask": device(np.ones((3, 4), bool))}, ValueError, "mask must broadcast"),
+    ],
+)
+def test_wrong_arguments(wrong, error, words):
+    with pytest.raises(error, match=words):
+        ng.categorical(KEY, device(logits(3, 5)), **wrong)
+
+
+def test_a_view_is_never_read():
+    from numgumbel.dispatch import family_of
+
+    array = device(logits(3, 5))
+    view = family_of(array, "x").view(array)
+    assert "shape (3, 5)" in repr(view)
+    for read in (lambda: view + 1, lambda: view.astype(np.float64), lambda: view.copy(), lambda: np.exp(view)):
+        with pytest.raises(TypeError):
+            read()
