@@ -210,6 +210,8 @@ def _offsets(offsets: Any, name: str, size: int, family: Family) -> np.ndarray:
     ends = integer_array(offsets, "offsets", family)
     if ends.ndim != 1 or not len(ends):
         raise ValueError(f"offsets must have one axis and at least one element, got shape {ends.shape}")
+    if isinstance(ends, DeviceView):  # the kernel looks no further than the values go
+        return ends
     step = 1 << 15
     for start in range(0, len(ends), step):
         part = ends[start : start + step + 1]
@@ -230,7 +232,7 @@ def _value_ids(cols: Any, size: int, family: Family) -> np.ndarray:
     ids = integer_array(cols, "cols", family)
     if ids.shape != (size,):
         raise ValueError(f"cols must hold one id a value, shape {(size,)}, got shape {ids.shape}")
-    if size:
+    if size and not isinstance(ids, DeviceView):
         _check_ids(ids)
     return ids
 
@@ -381,6 +383,17 @@ def index_array(index: Any, batch: tuple[int, ...], family: Family) -> np.ndarra
     if array.shape != batch:
         raise ValueError(f"index must hold one choice a row, shape {batch}, got shape {array.shape}")
     return array
+
+
+def places(index: np.ndarray, name: str, columns: int) -> np.ndarray:
+    """Positions along a row as int64, from -1 on."""
+    if isinstance(index, DeviceView):
+        if index.dtype != np.int64:
+            raise TypeError(f"{name} must be int64 in a GPU's memory, got {index.dtype}")
+        return index
+    if index.size and not -1 <= index.min() <= index.max() < columns:
+        raise ValueError(f"{name} must be from -1 to {columns - 1}, got values from {index.min()} to {index.max()}")
+    return aligned(index).astype(np.int64, copy=False)
 
 
 def sample_of(sample: Any, draws: int | None) -> int:
@@ -539,14 +552,23 @@ def _float(number: float) -> float:
 
 
 def output(
-    out: Any, name: str, shape: tuple[int, ...], dtypes: tuple[Any, ...], family: Family, inputs: Any = (), shared: Any = None
+    out: Any,
+    name: str,
+    shape: tuple[int, ...],
+    dtypes: tuple[Any, ...],
+    family: Family,
+    inputs: Any = (),
+    shared: Any = None,
+    like: Any = None,
 ) -> np.ndarray:
     """A new array of the first dtype, or the caller's `out` after its dtype, shape and overlap with inputs are checked.
 
     It may be an input, element for element, since each is read before it is written; but not `shared`, which every row reads.
+    A new one has its memory where `like` or the first input has it.
     """
     if out is None:
-        return family.empty(shape, np.dtype(dtypes[0]), next((each for each in inputs if isinstance(each, DeviceView)), None))
+        beside = next((each for each in (like, *inputs) if each is not None), None)
+        return family.empty(shape, np.dtype(dtypes[0]), beside)
     array = host_view(out, name, family)
     if isinstance(out, (list, tuple, np.generic)) or not isinstance(array, np.ndarray):
         raise TypeError(f"{name} must be an array that can be written to, got {type(out).__name__}")

@@ -142,9 +142,18 @@ def _of_interface(array: Any) -> DeviceView:
     told = array.__cuda_array_interface__
     if told.get("mask") is not None:
         raise TypeError("a masked array on a GPU is not taken: pass its data, and its mask in mask=")
-    dtype, shape = np.dtype(told["typestr"]), tuple(told["shape"])
+    dtype, shape = _dtype_of(told["typestr"]), tuple(told["shape"])
     strides = told.get("strides") or _packed(shape, dtype.itemsize)
     return device_view(array, told["data"][0], shape, strides, dtype, bool(told["data"][1]))
+
+
+def _dtype_of(kind: str) -> np.dtype:
+    """A dtype from the text that an interface has for it: bfloat16, which has none, is told as two bytes of anything."""
+    if kind.lstrip("<>|=") == "V2":
+        import ml_dtypes as _ml_dtypes
+
+        return np.dtype(_ml_dtypes.bfloat16)
+    return np.dtype(kind)
 
 
 def _packed(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -163,6 +172,17 @@ def _from(module: str, name: str) -> Callable[[type], bool]:
 def _backend(name: str) -> Callable[..., Any]:
     """A function of the GPU's backend, which is imported when an array for it has arrived."""
     return lambda *arguments: getattr(importlib.import_module("numgumbel.backends.gpu.families"), name)(*arguments)
+
+
+def _is_torch(kind: type) -> bool:
+    return any(base.__module__ == "torch" and base.__name__ == "Tensor" for base in kind.__mro__)
+
+
+def _view_torch(tensor: Any) -> DeviceView:
+    if not tensor.is_cuda:
+        raise TypeError("torch tensors are taken on CUDA devices: pass a CPU tensor as tensor.detach().numpy()")
+    view: DeviceView = _backend("view_torch")(tensor)
+    return view
 
 
 def device_families() -> list[Family]:
@@ -184,6 +204,7 @@ def device_families() -> list[Family]:
             _backend("wrap_numba"),
             _backend("empty_numba"),
         ),
+        Family("torch", "gpu", _is_torch, _view_torch, _backend("wrap_torch"), _backend("empty_torch")),
         Family("CuPy", "gpu", _from("cupy", "ndarray"), _of_interface, _backend("wrap_cupy"), _backend("empty_cupy")),
     ]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import arguments as check
 from .arguments import Request
-from .dispatch import family_of, host_view, operation
+from .dispatch import Family, family_of, host_view, operation
 from .kernels.field import COLUMN_END
 from .keys import check_key
 from .plain import are_plain, plain_mask, plain_rows
@@ -405,7 +405,7 @@ def gumbel_softmax_vjp(
     c = _same_layout(cotangent, "cotangent", request, shape)
     y = None if sample is None else _same_layout(sample, "sample", request, shape)
     inputs = [*request.inputs, c] if y is None else [*request.inputs, c, y]
-    gradient = check.output(out, "out", shape, (request.dtype,), request.family)
+    gradient = check.output(out, "out", shape, (request.dtype,), request.family, like=request.cells)
     if any(check.overlap(gradient, other) for other in inputs if other is not None):
         raise ValueError("out overlaps an input")
     c, result = request.axis_last(c), request.axis_last(gradient)
@@ -588,13 +588,12 @@ def inclusion_log_prob(logits: Any, top: Any, *, temperature: Any = 1.0, axis: i
         raise ValueError(f"top.index must have shape {shape}, or one axis of draws in front, got {index.shape}")
     if threshold.shape != rows:
         raise ValueError(f"top.threshold must have shape {rows}, one a row of top.index, got {threshold.shape}")
-    if index.size and not -1 <= index.min() <= index.max() < columns:
-        raise ValueError(f"top.index must be from -1 to {columns - 1}, got values from {index.min()} to {index.max()}")
+    index = check.places(index, "top.index", columns)
     number, temperatures = check.temperature_of(temperature, "temperature", batch, family)
-    values = check.output(out, "out", index.shape, (real,), family)
+    values = check.output(out, "out", index.shape, (real,), family, like=cells)
     if any(check.overlap(values, other) for other in (cells, index, threshold, temperatures) if other is not None):
         raise ValueError("out overlaps an input")
-    last = np.moveaxis(check.aligned(index).astype(np.int64, copy=False), place, -1), np.moveaxis(values, place, -1)
+    last = np.moveaxis(index, place, -1), np.moveaxis(values, place, -1)
     run = operation("inclusion", family.backend)
     run(np.moveaxis(cells, axis, -1), number, temperatures, last[0], check.aligned(threshold), last[1])
     return out if out is not None else family.wrap(values)
@@ -664,7 +663,7 @@ def gumbel(
         check.check_real(target, "out")
         dtype = target.dtype
     else:
-        family, target = family_of(np.empty(0), "out"), None
+        family, target = _family_of_ids(rows, cols, step), None
         dtype = np.dtype(dtype)
         if dtype not in check.REALS:
             raise TypeError(f"dtype must be float32 or float64, got {dtype}")
@@ -823,6 +822,16 @@ def conditional_gumbel(
     if request.raises:
         check.refuse_invalid("conditional_gumbel", request.batch, found, check.NOTHING_ALLOWED + ", or an impossible index")
     return out if out is not None else request.family.wrap(noise)
+
+
+def _family_of_ids(*arrays: Any) -> Family:
+    """The family of the first array of ids or steps in a GPU's memory; NumPy's where there is none."""
+    for array in arrays:
+        if hasattr(array, "shape") and not isinstance(array, (np.ndarray, np.generic)):
+            family = family_of(array, "rows, cols or step")
+            if not family.is_host:
+                return family
+    return family_of(np.empty(0), "out")
 
 
 def _field_shape(shape: Any, rows: Any, cols: Any, out_shape: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -82,8 +82,6 @@ _TORCH = {
 
 def view_torch(tensor: Any) -> DeviceView:
     """The memory of a CUDA tensor; its gradient is the caller's matter."""
-    if not tensor.is_cuda:
-        raise TypeError("torch tensors are taken on CUDA devices: pass a CPU tensor as tensor.detach().numpy()")
     name = str(tensor.dtype)
     if name == "torch.bfloat16":
         import ml_dtypes as _ml_dtypes

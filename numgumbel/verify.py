@@ -1,0 +1,192 @@
+"""Whether a device gives what the CPU gives: every operation on random rows, index for index, in one table.
+
+``numgumbel verify --device cuda`` runs it. Indices, scores, noise and thresholds must be equal to the bit; sums within 8 ulp.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import numgumbel as ng
+
+__all__ = ["CASES", "Case", "Outcome", "device_arrays", "verify"]
+
+ULP = 8
+
+# Results that are made of sums.
+SUMS = {"log_prob", "logsumexp", "entropy", "soft", "gradient", "inclusion"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operation on one kind of request.
+
+    Attributes
+    ----------
+    name : str
+        The operation, and what is special about the request.
+    run : callable
+        (key, logits, array) -> dict of results; `array` brings a NumPy array to where the logits are.
+    dtypes : tuple of str
+        Of logits.
+    """
+
+    name: str
+    run: Callable[[Any, Any, Callable[[np.ndarray], Any]], dict[str, Any]]
+    dtypes: tuple[str, ...] = ("float32", "float64", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one case has come to: how many numbers were compared and how many differ, the largest difference of sums in ulp."""
+
+    name: str
+    dtype: str
+    compared: int
+    different: int
+    ulps: float
+    seconds: float
+
+
+def _generator(x: Any) -> np.random.Generator:
+    return np.random.default_rng([*x.shape, 17])
+
+
+def _rows(x: Any) -> np.ndarray:
+    return _generator(x).integers(-(2**63), 2**63 - 1, x.shape[0])
+
+
+def _mask(x: Any) -> np.ndarray:
+    mask = _generator(x).random(x.shape) < 0.7
+    mask[:, -1] = True
+    return mask
+
+
+def _categorical(key: Any, x: Any, array: Any) -> dict[str, Any]:
+    return {"index": ng.categorical(key, x)}
+
+
+def _categorical_with_everything(key: Any, x: Any, array: Any) -> dict[str, Any]:
+    r, count = _generator(x), x.shape[0]
+    index = ng.categorical(
+        key,
+        x,
+        rows=array(_rows(x)),
+        step=array(r.integers(0, 2**40, count)),
+        cols=array(r.permutation(2**35 - 17 - np.arange(x.shape[1]))),
+        mask=array(_mask(x)),
+        temperature=array(r.uniform(0.2, 3, count)),
+    )
+    return {"index": index}
+
+
+def _greedy(key: Any, x: Any, array: Any) -> dict[str, Any]:
+    return {"index": ng.categorical(key, x, temperature=0.0)}
+
+
+# name: a case; extended below as operations are on the device
+CASES: list[Case] = [
+    Case("categorical", _categorical),
+    Case("categorical, ids, steps, mask, temperatures", _categorical_with_everything),
+    Case("categorical, temperature 0", _greedy),
+]
+
+
+def device_arrays(device: str) -> tuple[Callable[[np.ndarray], Any], Callable[[Any], np.ndarray]]:
+    """From NumPy to a device, and back.
+
+    Raises
+    ------
+    ValueError
+        For a device that is none.
+    RuntimeError
+        Where there is no such device here.
+    """
+    if device != "cuda":
+        raise ValueError(f'device must be "cuda", got {device!r}')
+    try:
+        from .kernels.gpu.loading import cuda
+    except ImportError as problem:
+        raise RuntimeError(str(problem)) from None
+    if not cuda.is_available():
+        raise RuntimeError("no CUDA device: the driver is missing, or it has none")
+    return cuda.to_device, lambda array: np.asarray(array.copy_to_host())
+
+
+def verify(
+    device: str = "cuda", rows: int = 64, columns: tuple[int, ...] = (1, 6, 18, 300, 5000), seed: int = 0
+) -> Iterator[Outcome]:
+    """Run every case on the CPU and on a device, and compare.
+
+    Parameters
+    ----------
+    device : {"cuda"}
+        Where to.
+    rows : int
+        Rows of a request.
+    columns : tuple of int
+        Numbers of categories.
+    seed : int
+        Of the key and the logits.
+
+    Yields
+    ------
+    Outcome
+        One a case and dtype.
+    """
+    to, back = device_arrays(device)
+    key = ng.key(seed, "verify")
+    for case in CASES:
+        for dtype in case.dtypes:
+            started, compared, different, ulps = time.perf_counter(), 0, 0, 0.0
+            for count in columns:
+                x = _logits(seed, rows, count, dtype)
+                here, there = case.run(key, x, lambda array: array), case.run(key, _sent(x, to), to)
+                for name, expected in here.items():
+                    got = back(there[name])
+                    bad, worst = _differing(got, expected, name in SUMS)
+                    compared, different, ulps = compared + expected.size, different + bad, max(ulps, worst)
+            yield Outcome(case.name, dtype, compared, different, ulps, time.perf_counter() - started)
+
+
+def _logits(seed: int, rows: int, columns: int, dtype: str) -> np.ndarray:
+    values = np.random.default_rng([seed, rows, columns]).normal(scale=3, size=(rows, columns))
+    if dtype == "bfloat16":
+        import ml_dtypes as _ml_dtypes
+
+        return values.astype(_ml_dtypes.bfloat16)
+    return values.astype(dtype)
+
+
+class _Bfloat16:
+    """Bfloat16 on a device, of which Numba has no arrays: two bytes of anything, as such arrays tell of themselves."""
+
+    def __init__(self, words: Any) -> None:
+        self._words = words
+        self.__cuda_array_interface__ = {**words.__cuda_array_interface__, "typestr": "<V2"}
+
+
+def _sent(x: np.ndarray, to: Callable[[np.ndarray], Any]) -> Any:
+    """Logits on a device."""
+    if x.dtype.kind != "V":
+        return to(x)
+    words = to(x.view(np.int16))
+    return _Bfloat16(words) if hasattr(words, "__cuda_array_interface__") else to(x)
+
+
+def _differing(got: np.ndarray, expected: np.ndarray, is_sum: bool) -> tuple[int, float]:
+    """How many numbers differ by more than they may, and the largest difference in ulp of what is near 1 or larger."""
+    if got.shape != expected.shape or got.dtype != expected.dtype:
+        return expected.size, np.inf
+    same = (got == expected) | (np.isnan(got) & np.isnan(expected)) if expected.dtype.kind == "f" else got == expected
+    if not is_sum:
+        return int((~same).sum()), 0.0
+    scale = np.spacing(np.maximum(np.abs(expected), expected.dtype.type(1)))
+    ulps = np.where(same, 0, np.abs(got.astype(np.float64) - expected.astype(np.float64)) / scale)
+    ulps = np.where(np.isnan(ulps), np.inf, ulps)
+    return int((ulps > ULP).sum()), float(ulps.max(initial=0))
