@@ -21,7 +21,7 @@ class DeviceView(np.ndarray):
 
     owner: Any
 
-    __array_ufunc__ = None
+    __array_ufunc__ = None  # type: ignore[assignment]  # as NumPy has it for what takes no part
 
     def __array_finalize__(self, other: Any) -> None:
         self.owner = getattr(other, "owner", None)

@@ -189,7 +189,7 @@ def device_families() -> list[Family]:
     """The families in a GPU's memory, those asked first last."""
     return [
         Family(
-            "CUDA array",
+            "CUDA",
             "gpu",
             lambda kind: hasattr(kind, "__cuda_array_interface__"),
             _of_interface,

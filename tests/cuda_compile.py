@@ -50,6 +50,47 @@ def kernel_ptx(kernel, signature, capability=CAPABILITY, **options):
     return cuda().compile_ptx(kernel, signature, cc=capability, **options)[0]
 
 
+class KernelCode:
+    """The code of one kernel for one signature: lowered once, then compiled for any capability.
+
+    Private parts of numba-cuda 0.30, which compiles for one capability at a time.
+    """
+
+    def __init__(self, kernel, signature, launch_bounds=(256, 1)):
+        cuda()
+        from numba.cuda.compiler import _compile_pyfunc_with_fixup
+
+        def lower(lto):
+            options = {"debug": False, "lineinfo": False, "device": False, "fastmath": False, "opt": True, "abi": "numba"}
+            return _compile_pyfunc_with_fixup(
+                kernel, signature, cc=CAPABILITY, abi_info=None, launch_bounds=launch_bounds, lto=lto, **options
+            )[0]
+
+        self._lower, self._library = lower, lower(False)
+
+    def ptx(self, capability=CAPABILITY, contract=True):
+        """PTX, with products and sums fused where the compiler likes, or only where the source says so."""
+        library = self._library
+        library._ptx_cache.clear()
+        if not contract:
+            library._nvvm_options["fma"] = 0
+        try:
+            return library.get_asm_str(cc=capability)
+        finally:
+            library._nvvm_options.pop("fma", None)
+
+    def linked(self):
+        """Disassembly of what a launch loads where numba-cuda optimises at link time: LTO-IR through nvJitLink."""
+        library = self._lower(True)
+        library._lto = True
+        library._nvvm_options.pop("gen-lto", None)
+        code = library.get_cubin(cc=(*CAPABILITY, "a")).code
+        with tempfile.TemporaryDirectory() as name:
+            path = Path(name) / "kernel.cubin"
+            path.write_bytes(code)
+            return subprocess.run([_tool("nvdisasm"), "-c", path], capture_output=True, text=True, check=True).stdout
+
+
 @contextlib.contextmanager
 def without_contraction():
     """Compile with libNVVM told not to fuse multiplications with additions."""

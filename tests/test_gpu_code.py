@@ -1,5 +1,6 @@
 """The machine code of the GPU's kernels, read without a GPU: no spill, no local memory, no product added but by `fma`."""
 
+import functools
 import re
 
 import cuda_compile
@@ -22,20 +23,47 @@ def cases():
     return [(name, dtype) for name, (_, _, dtypes, _) in gpu_kernels.KERNELS.items() for dtype in dtypes]
 
 
-@pytest.mark.parametrize(("name", "dtype"), cases())
-def test_code(name, dtype):
+CAPABILITIES = (7, 5), (8, 0), (9, 0), (10, 0)
+
+
+@functools.cache
+def code_of(name, dtype):
     import gpu_kernels
 
-    kernel, signature, dtypes, registers = gpu_kernels.KERNELS[name]
-    ptx = cuda_compile.kernel_ptx(kernel.py_func, signature(dtypes[dtype]), launch_bounds=(256, 1))
-    assert not re.search(r"\.local\b", ptx)
-    with cuda_compile.without_contraction():
-        explicit = cuda_compile.kernel_ptx(kernel.py_func, signature(dtypes[dtype]), launch_bounds=(256, 1))
-    assert cuda_compile.fused(ptx) == cuda_compile.fused(explicit)
+    kernel, signature, dtypes, _ = gpu_kernels.KERNELS[name]
+    return cuda_compile.KernelCode(kernel.py_func, signature(dtypes[dtype]))
+
+
+@pytest.mark.parametrize(("name", "dtype"), cases())
+def test_code(name, dtype):
+    """PTX for every capability; SASS for one: no spill, few registers, and the multiply-adds that the source has."""
+    import gpu_kernels
+
+    code, registers = code_of(name, dtype), gpu_kernels.KERNELS[name][3]
+    for capability in CAPABILITIES:
+        ptx = code.ptx(capability)
+        assert f".target sm_{capability[0]}{capability[1]}" in ptx
+        assert not re.search(r"\.local\b", ptx)
+    ptx = code.ptx()
+    fused = cuda_compile.fused(ptx)
+    assert fused == cuda_compile.fused(code.ptx(contract=False))
     _, figures = cuda_compile.assembled(ptx)
     print(name, dtype, figures)
     assert figures["spilled"] == 0
     assert figures["registers"] <= registers[dtype == "f64"]
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in cases()}))
+def test_code_of_a_launch(name):
+    """The other way to machine code, by link-time optimisation: the same multiply-adds."""
+    dtype = "f32"
+    linked = cuda_compile.opcodes(code_of(name, dtype).linked())
+    text, _ = cuda_compile.assembled(code_of(name, dtype).ptx())
+    plain = cuda_compile.opcodes(text)
+    for opcode in ("FFMA", "DFMA"):
+        count = [sum(n for each, n in counts.items() if each.split(".")[0] == opcode) for counts in (linked, plain)]
+        print(name, opcode, count)
+        assert count[0] == count[1]
 
 
 # Instructions that are neither whole-number nor floating-point arithmetic: memory, control, and the unit of whole warps.
@@ -44,11 +72,7 @@ BESIDE = ("LDG", "BRA", "VOTE", "BSSY", "BSYNC", "WARPSYNC", "NOP", "U")
 
 def test_budget_of_long_rows():
     """float32, a category in the main loop: at most 16 instructions of arithmetic; a NaN is looked for; no key is scheduled."""
-    import gpu_kernels
-
-    kernel, signature, dtypes, _ = gpu_kernels.KERNELS["argmax_parts"]
-    ptx = cuda_compile.kernel_ptx(kernel.py_func, signature(dtypes["f32"]), launch_bounds=(256, 1))
-    sass, _ = cuda_compile.assembled(ptx)
+    sass, _ = cuda_compile.assembled(code_of("argmax_parts", "f32").ptx())
     (loop,) = [body for body in cuda_compile.loops(sass) if any(text.startswith("LDG.E.128") for text in body)]
     loads = sum(text.startswith("LDG.E.128") for text in loop)
     categories = loads * 4
@@ -60,15 +84,3 @@ def test_budget_of_long_rows():
     # Two wide products a round and one for an address; nothing is added but to what is counted.
     assert sum(text.startswith("IMAD.WIDE.U32") for text in loop) <= 21
     assert sum(text.startswith(("VIADD", "IADD3")) for text in loop) <= 6
-
-
-@pytest.mark.parametrize("capability", [(7, 5), (8, 0), (9, 0), (10, 0)], ids=lambda pair: f"sm_{pair[0]}{pair[1]}")
-@pytest.mark.parametrize(("name", "dtype"), cases())
-def test_every_capability(name, dtype, capability):
-    """PTX for each, assembled."""
-    import gpu_kernels
-
-    kernel, signature, dtypes, _ = gpu_kernels.KERNELS[name]
-    ptx = cuda_compile.kernel_ptx(kernel.py_func, signature(dtypes[dtype]), capability, launch_bounds=(256, 1))
-    assert f".target sm_{capability[0]}{capability[1]}" in ptx
-    assert not re.search(r"\.local\b", ptx)
