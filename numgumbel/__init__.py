@@ -30,6 +30,7 @@ from .ops import (
     gumbel_topk,
     inclusion_log_prob,
 )
+from .planning import Plan, plan
 from .threads import get_num_threads, set_num_threads
 from .warming import warmup
 
@@ -41,6 +42,7 @@ __all__ = [
     "Generator",
     "Key",
     "LogProbEntropy",
+    "Plan",
     "TopK",
     "categorical",
     "categorical_ragged",
@@ -59,6 +61,7 @@ __all__ = [
     "log_prob_entropy",
     "log_prob_entropy_vjp",
     "merge",
+    "plan",
     "row_ids",
     "sample_actions",
     "set_num_threads",

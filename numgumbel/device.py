@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-__all__ = ["DeviceView", "device_view"]
+__all__ = ["DeviceView", "device_view", "record", "recording"]
 
 
 class DeviceView(np.ndarray):
@@ -59,3 +62,25 @@ def _interface(
     kind = np.dtype(np.uint16).str if dtype.kind == "V" else dtype.str
     # An empty array may have no memory; NumPy takes no null pointer.
     return {"shape": shape, "strides": strides, "typestr": kind, "data": (pointer or 16, readonly), "version": 3}
+
+
+class _Records(threading.local):
+    launches: list[Any] | None = None
+
+
+_records = _Records()
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[list[Any]]:
+    """Launches of this thread while the block lasts, in a list."""
+    before, _records.launches = _records.launches, []
+    try:
+        yield _records.launches
+    finally:
+        _records.launches = before
+
+
+def record() -> list[Any] | None:
+    """Where launches of this thread are to be recorded, or None."""
+    return _records.launches

@@ -99,3 +99,34 @@ def test_a_view_is_never_read():
     for read in (lambda: view + 1, lambda: view.astype(np.float64), lambda: view.copy(), lambda: np.exp(view)):
         with pytest.raises(TypeError):
             read()
+
+
+def test_inverse_cdf():
+    x = logits(5, 20)
+    want = ng.categorical(KEY, x, method="inverse_cdf", n=3)
+    np.testing.assert_array_equal(ng.categorical(KEY, device(x), method="inverse_cdf", n=3).copy_to_host(), want)
+
+
+def test_ragged():
+    x, offsets = logits(30), np.array([0, 4, 4, 21, 30])
+    want = ng.categorical_ragged(KEY, x, offsets, invalid="mark")
+    np.testing.assert_array_equal(ng.categorical_ragged(KEY, device(x), device(offsets)).copy_to_host(), want)
+    with pytest.raises(ValueError, match="1 of 4 rows invalid"):
+        ng.categorical_ragged(KEY, device(x), device(offsets), invalid="raise")
+
+
+def test_a_plan():
+    x = logits(6, 12)
+    prepared = ng.plan("categorical", KEY, device(x), step=3)
+    first = prepared.result
+    for step in (3, 9, 2**35, None):
+        assert prepared.launch(step) is first
+        np.testing.assert_array_equal(first.copy_to_host(), ng.categorical(KEY, x, step=3 if step is None else step))
+    several = ng.plan("categorical", KEY, device(x), n=2)
+    np.testing.assert_array_equal(several.launch(5).copy_to_host(), ng.categorical(KEY, x, n=2, step=5))
+    step = device(np.array(4))
+    moving = ng.plan("categorical", KEY, device(x), step=step)
+    step.copy_to_device(np.array(8))
+    np.testing.assert_array_equal(moving.launch().copy_to_host(), ng.categorical(KEY, x, step=8))
+    with pytest.raises(ValueError, match='invalid must be None or "mark" in a plan on a GPU'):
+        ng.plan("categorical", KEY, device(x), invalid="raise")

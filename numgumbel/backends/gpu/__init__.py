@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .samples import categorical
+from .samples import categorical, inverse_cdf, ragged
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "categorical": categorical,
+    "inverse_cdf": inverse_cdf,
+    "ragged": ragged,
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...device import DeviceView
+from ...device import record
 from ...kernels.gpu.jit import THREADS, WARP
 from ...kernels.gpu.loading import SIMULATED, cuda
 from ...kernels.jit import is_bfloat16
@@ -75,7 +75,29 @@ class Workspace(threading.local):
         return block
 
 
-workspace = Workspace()
+_workspace = Workspace()
+
+
+def workspace(stream: Any, *wanted: tuple[tuple[int, ...], Any]) -> list[Any]:
+    """Arrays of (shape, dtype) for kernels to pass numbers to each other; a recorded call has memory of its own."""
+    return (_workspace if record() is None else Workspace()).arrays(stream, *wanted)
+
+
+class Launch:
+    """A kernel with all that it is launched with."""
+
+    def __init__(self, kernel: Any, blocks: int, block: int, stream: Any, arguments: tuple[Any, ...]) -> None:
+        self._configured, self._arguments = kernel[blocks, block, stream], list(arguments)
+        names = kernel.py_func.__code__.co_varnames if hasattr(kernel, "py_func") else kernel.fn.__code__.co_varnames
+        self._place = names.index("step") if "step" in names[: len(arguments)] else None
+
+    def queue(self, later: int = 0) -> None:
+        """Queue it, some steps later."""
+        arguments = self._arguments
+        if later and self._place is not None:
+            arguments = [*arguments]
+            arguments[self._place] += later
+        self._configured(*arguments)
 
 
 def launch(kernel: Any, threads: int, stream: Any, *arguments: Any, block: int = THREADS) -> None:
@@ -84,13 +106,19 @@ def launch(kernel: Any, threads: int, stream: Any, *arguments: Any, block: int =
         return
     threads = -(-threads // WARP) * WARP
     block = min(block, threads)
-    kernel[-(-threads // block), block, stream](*arguments)
+    prepared = Launch(kernel, -(-threads // block), block, stream, arguments)
+    prepared.queue()
+    launches = record()
+    if launches is not None:
+        launches.append(prepared)
 
 
 class Invalid:
     """The invalid rows of a call: counted on the device where somebody wants to know, which waits for the stream in the end."""
 
     def __init__(self, raises: bool, stream: Any) -> None:
+        if raises and record() is not None:
+            raise ValueError('invalid must be None or "mark" in a plan on a GPU: "raise" would wait for every launch')
         self._stream = stream
         self._counts = np.zeros(1 + NAMED_ROWS, np.int64) if raises else np.zeros(0, np.int64)
         self.array = cuda.to_device(self._counts, stream=stream) if raises else absent(1, np.int64)[:0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from ...arguments import Request
 from ...kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, HAS_STEPS, HAS_TEMPERATURES, IS_PROBS, NARROW
 from ...kernels.gpu.cells import ALIGNED_IDS, PACKED
 from ..cpu.layouts import as_pairs
-from .launches import absent, as_argument
+from .launches import Invalid, absent, as_argument, stream_of
 
 INT32 = np.dtype(np.int32)
 
@@ -30,20 +30,45 @@ def rounds(request: Request, outputs: tuple[np.ndarray | None, ...]) -> Iterator
 def layouts(
     request: Request, outputs: tuple[tuple[np.ndarray | None, int], ...], more: int = 0
 ) -> Iterator[tuple[int, tuple[Any, ...], tuple[Any, ...]]]:
-    """For every draw and block of rows: how many rows, arguments that sampling kernels share, outputs as views or None.
+    """For every block of rows: how many rows, arguments that sampling kernels share, outputs as views or None.
 
     `outputs` are views and the number of their axes behind the batch.
     """
     trailing = (0, 0, 0, 1, 1, 1, *(behind for _, behind in outputs))
-    for part, targets in rounds(request, tuple(output for output, _ in outputs)):
-        inputs = (part.steps, part.temperatures, part.rows, part.cols, part.mask, part.cells)
-        for offset, shape, views in as_pairs(part.batch, (*inputs, *targets), trailing):
-            steps, temperatures, rows, cols, mask, cells, *results = views
-            address, flags = addressed(part, offset, steps, rows, cols)
-            flags |= more | (IS_PROBS if part.is_probs else 0) | (PACKED if is_packed(cells) else 0)
-            mask, temperatures, given = optional(mask, temperatures)
-            common = (*address, as_argument(cells), mask, flags | given, part.temperature, temperatures)
-            yield shape[0] * shape[1], common, tuple(results)
+    inputs = (request.steps, request.temperatures, request.rows, request.cols, request.mask, request.cells)
+    operands = (*inputs, *(output for output, _ in outputs))
+    for offset, shape, views in as_pairs(request.batch, operands, trailing):
+        steps, temperatures, rows, cols, mask, cells, *results = views
+        address, flags = addressed(request, offset, steps, rows, cols)
+        flags |= more | (IS_PROBS if request.is_probs else 0) | (PACKED if is_packed(cells) else 0)
+        mask, temperatures, given = optional(mask, temperatures)
+        common = (*address, as_argument(cells), mask, flags | given, request.temperature, temperatures)
+        yield shape[0] * shape[1], common, tuple(results)
+
+
+def run(
+    request: Request,
+    outputs: tuple[tuple[np.ndarray | None, int], ...],
+    queue: Callable[[Any, int, tuple[Any, ...], tuple[Any, ...], Any], None],
+    more: int = 0,
+) -> np.ndarray:
+    """Queue kernels for every draw and block of rows; count and some first positions of invalid rows.
+
+    `queue` gets the stream, the number of rows, arguments that sampling kernels share, outputs, and where invalid rows go:
+    which they are does not depend on the draw, and those of the first are counted.
+    """
+    stream = stream_of(request.cells)
+    invalid, nowhere = Invalid(request.raises, stream), absent(1, np.int64)[:0]
+    for draw, (part, targets) in enumerate(rounds(request, tuple(output for output, _ in outputs))):
+        placed = tuple((target, behind) for target, (_, behind) in zip(targets, outputs, strict=True))
+        for rows, common, results in layouts(part, placed, more):
+            queue(stream, rows, common, results, invalid.array if draw == 0 else nowhere)
+    return invalid.found()
+
+
+def with_flags(common: tuple[Any, ...], more: int) -> tuple[Any, ...]:
+    """Shared arguments with flags beside those of what is given."""
+    return (*common[:8], common[8] | more, *common[9:])
 
 
 def is_packed(cells: np.ndarray) -> bool:

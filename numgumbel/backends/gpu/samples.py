@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...arguments import Request
+from ...kernels.cpu.cells import IS_PROBS
 from ...kernels.gpu.argmax import argmax_join, argmax_parts, argmax_rows
+from ...kernels.gpu.cells import PACKED
+from ...kernels.gpu.inverse_cdf import inverse_cdf_rows
 from ...kernels.gpu.jit import THREADS, WARP
 from ...kernels.gpu.memory import GROUP
-from .launches import BUSY, Invalid, absent, launch, stream_of, workspace
-from .layouts import both_of, layouts
+from ...kernels.gpu.ragged import argmax_ragged
+from .launches import BUSY, Invalid, absent, as_argument, launch, stream_of, workspace
+from .layouts import addressed, both_of, optional, rounds, run, with_flags
 
 # Up to this many categories a row is a warp's, or that of a part of one; longer rows are those of blocks.
 SHORT = 8 * GROUP * WARP
@@ -20,6 +26,11 @@ def lanes_of(columns: int) -> int:
     return min(WARP, 1 << (-(-columns // GROUP) - 1).bit_length())
 
 
+def threads_of(columns: int) -> int:
+    """Threads that share a row: lanes of a warp, or a block. It depends on the columns only, so that sums do."""
+    return lanes_of(columns) if columns <= SHORT else THREADS
+
+
 def parts_of(rows: int, columns: int) -> int:
     """Blocks that share a long row: more than one where rows alone leave multiprocessors idle."""
     turns = -(-columns // (GROUP * THREADS))
@@ -28,18 +39,58 @@ def parts_of(rows: int, columns: int) -> int:
 
 def categorical(request: Request, index: np.ndarray) -> np.ndarray:
     """Gumbel-max. `index` OUT int64 or int32, leading + batch. Returns count and first positions of invalid rows."""
-    stream, columns = stream_of(request.cells), request.columns
-    invalid, unread = Invalid(request.raises, stream), absent(2, request.real)
-    for rows, common, (target,) in layouts(request, ((index, 0),)):
+    columns, unread = request.columns, absent(2, request.real)
+
+    def queue(stream: Any, rows: int, common: Any, results: Any, invalid: Any) -> None:
+        (target,) = results
         *places, narrow = both_of(target)
-        common = (*common[:8], common[8] | narrow, *common[9:])
+        common = with_flags(common, narrow)
         if columns <= SHORT:
             lanes = lanes_of(columns)
-            launch(argmax_rows, rows * lanes, stream, *common, 0, rows, lanes, *places, unread, invalid.array)
-        else:
-            parts = parts_of(rows, columns)
-            indices, scores = workspace.arrays(stream, ((rows, parts), np.int64), ((rows, parts), request.real))
-            launch(argmax_parts, rows * parts * THREADS, stream, *common, 0, rows, parts, indices, scores)
-            count = target.shape[1]
-            launch(argmax_join, rows, stream, scores, indices, narrow, count, 0, rows, *places, unread, invalid.array)
+            launch(argmax_rows, rows * lanes, stream, *common, 0, rows, lanes, *places, unread, invalid)
+            return
+        parts = parts_of(rows, columns)
+        indices, scores = workspace(stream, ((rows, parts), np.int64), ((rows, parts), request.real))
+        launch(argmax_parts, rows * parts * THREADS, stream, *common, 0, rows, parts, indices, scores)
+        launch(argmax_join, rows, stream, scores, indices, narrow, target.shape[1], 0, rows, *places, unread, invalid)
+
+    return run(request, ((index, 0),), queue)
+
+
+def inverse_cdf(request: Request, index: np.ndarray) -> np.ndarray:
+    """Inverse CDF; as `categorical`."""
+    threads = threads_of(request.columns)
+
+    def queue(stream: Any, rows: int, common: Any, results: Any, invalid: Any) -> None:
+        *places, narrow = both_of(results[0])
+        common = with_flags(common, narrow)
+        launch(inverse_cdf_rows, rows * threads, stream, *common, 0, rows, threads, *places, invalid)
+
+    return run(request, ((index, 0),), queue)
+
+
+def ragged(request: Request, offsets: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """`categorical` of rows that are stretches of one vector. `cells`, `mask` and `cols` of the request have one a value.
+
+    `offsets` IN int64, one more than rows; `index` OUT int64 or int32, leading + batch. Returns invalid rows.
+    """
+    stream, rows, cells = stream_of(request.cells), request.batch[0], request.cells
+    assert cells is not None
+    invalid, nowhere = Invalid(request.raises, stream), absent(1, np.int64)[:0]
+    threads = threads_of(-(-request.columns // max(rows, 1)))
+    flags = (IS_PROBS if request.is_probs else 0) | (
+        PACKED if cells.ctypes.data % 16 == 0 and cells.strides[0] == cells.itemsize else 0
+    )
+    values = as_argument(cells[None, None])
+    mask, cols = (None if each is None else each[None, None] for each in (request.mask, request.cols))
+    per_row = (None if each is None else each[None] for each in (request.steps, request.rows, request.temperatures))
+    steps, ids, temperatures = per_row
+    mask, temperatures, given = optional(mask, temperatures)
+    for draw, (part, (target,)) in enumerate(rounds(request, (index,))):
+        assert target is not None
+        address, there = addressed(part, 0, steps, ids, cols)
+        *places, narrow = both_of(target[None])
+        common = (*address, values, mask, flags | given | there | narrow, request.temperature, temperatures)
+        behind = (as_argument(offsets), 0, rows, threads, *places, invalid.array if draw == 0 else nowhere)
+        launch(argmax_ragged, rows * threads, stream, *common, *behind)
     return invalid.found()
