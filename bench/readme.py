@@ -1,4 +1,4 @@
-"""Write the README's tables from the newest JSON of bench/results: ``python bench/readme.py``."""
+"""Write the tables of README and docs from the newest JSON of bench/results: ``python bench/readme.py``."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import summary
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
-README = ROOT / "README.md"
+README, GPU = ROOT / "README.md", ROOT / "docs" / "gpu.md"
 
 
 def newest(kind):
@@ -52,13 +52,34 @@ def scalar_table(results, source):
     return "\n".join(lines) + "\n"
 
 
-# What stands between the README's marks of that name: the kind of results that it is made from, and how.
-TABLES = {"cpu": ("cpu", cpu_table), "against": ("cpu", against_table), "scalars": ("scalars", scalar_table)}
+def gpu_code_table(results, source):
+    """Markdown table of what the machine code of long rows implies."""
+    implied, gpu = results["implied"], results["H200"]
+    lines = [
+        f"| a category, float32 (from `{source}`, written by `bench/gpu_code.py`) | |",
+        "|---|---|",
+        f"| instructions | {implied['instructions']:.1f} |",
+        f"| of arithmetic: Philox, bounds, maximum and the search for a NaN | {implied['arithmetic']:.1f} |",
+        f"| of these at half rate | {implied['at half rate']:.1f} |",
+        f"| an H200 ({gpu['multiprocessors']} multiprocessors, {gpu['GHz']} GHz) at best | "
+        f"{1e3 * max(implied['ns by issue'], implied['ns by half-rate units']):.2f} ps |",
+        f"| its memory at {gpu['TB/s']} TB/s | {1e3 * implied['ns by memory']:.2f} ps |",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# What stands between the marks of that name: the kind of results that it is made from, how, and the page.
+TABLES = {
+    "cpu": ("cpu", cpu_table, README),
+    "against": ("cpu", against_table, README),
+    "scalars": ("scalars", scalar_table, README),
+    "gpu-code": ("gpu-code", gpu_code_table, GPU),
+}
 
 
 def table(name):
     """The table of one name, from the newest results of its kind."""
-    kind, made = TABLES[name]
+    kind, made, _ = TABLES[name]
     source = newest(kind)
     return made(json.loads(source.read_text()), source.relative_to(ROOT).as_posix())
 
@@ -67,16 +88,15 @@ def between_marks(name, text):
     """What stands between the marks now, and the text with the table there instead."""
     found = re.search(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", text, re.S)
     if found is None:
-        raise ValueError(f"the README has no marks <!-- {name} --> and <!-- /{name} -->")
+        raise ValueError(f"the page has no marks <!-- {name} --> and <!-- /{name} -->")
     return found[0], text[: found.start()] + table(name) + text[found.end() :]
 
 
 def main():
     """Replace what stands between the marks."""
-    text = README.read_text()
-    for name in TABLES:
-        _, text = between_marks(name, text)
-    README.write_text(text)
+    for name, (_, _, page) in TABLES.items():
+        _, text = between_marks(name, page.read_text())
+        page.write_text(text)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import arguments as check
+from .device import DeviceView
 from .dispatch import family_of, host_view, operation
 from .plain import are_plain, plain_mask, plain_rows
 
@@ -220,14 +221,9 @@ def merge(draws: Sequence[Draw], *, temperature: Any = 1.0) -> Draw:
             if array.shape != shape:
                 raise ValueError(f"draws[{i}].{name} must have shape {shape} like the first col, got {array.shape}")
     scalar, temperatures = check.temperature_of(temperature, "temperature", shape, family)
-    greedy = np.broadcast_to(scalar if temperatures is None else temperatures, shape) == 0.0
-    missing = np.zeros((len(draws), ids[0].size), real)
-    parts = [np.stack(ids).reshape(len(draws), -1)]
-    parts += [np.stack(fields[name]).reshape(len(draws), -1) if name in have else missing for name in _KNOWN]
-    col = np.empty(shape, np.int64)
-    results = {name: np.empty(shape, real) for name in _KNOWN}
-    flat = (col.reshape(-1), *(array.reshape(-1) for array in results.values()))
-    operation("merge", family.backend)(tuple(parts), greedy.reshape(-1).view(np.uint8), flat)
+    col = check.output(None, "col", shape, (np.int64,), family, ids)
+    results = {name: check.output(None, name, shape, (real,), family, ids) for name in have}
+    operation("merge", family.backend)(ids, fields, scalar, temperatures, col, results)
     wrapped = family.wrap(col)
     return Draw(wrapped, wrapped, **{name: family.wrap(results[name]) for name in have})
 
@@ -250,4 +246,8 @@ def _field(array: Any, name: str, dtype: np.dtype, family: Any) -> np.ndarray:
     values = host_view(array, name, family)
     if values.dtype != dtype and not (dtype.kind == "i" and values.dtype == np.int32):
         raise TypeError(f"{name} must be {dtype}, got {values.dtype}")
+    if isinstance(values, DeviceView):
+        if values.dtype != dtype:
+            raise TypeError(f"{name} must be {dtype} in a GPU's memory, got {values.dtype}")
+        return values
     return values.astype(dtype, copy=False)

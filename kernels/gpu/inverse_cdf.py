@@ -145,7 +145,8 @@ def inverse_cdf_rows(
     """
     real = real_of(cells)
     x = cuda.local.array(GROUP, real)
-    found, places = cuda.shared.array(WARPS, real), cuda.shared.array(WARPS, types.int64)
+    found = cuda.shared.array(WARPS, real)
+    places = cuda.shared.array(WARPS, types.int64)
     weights = cuda.shared.array(WARPS, types.int64)
     number = int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
     place = first + number // threads

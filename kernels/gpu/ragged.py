@@ -152,7 +152,8 @@ def argmax_ragged(
     """
     real = real_of(cells)
     x, b = cuda.local.array(GROUP, real), cuda.local.array(GROUP, real)
-    found, places = cuda.shared.array(WARPS, real), cuda.shared.array(WARPS, types.int64)
+    found = cuda.shared.array(WARPS, real)
+    places = cuda.shared.array(WARPS, types.int64)
     number = int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
     place = first + number // threads
     row = min(place, last - 1)  # lanes without a row go along with the last one

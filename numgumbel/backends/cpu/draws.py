@@ -99,13 +99,30 @@ def log_prob_vjp(
     return invalid
 
 
-def merge(parts: tuple[np.ndarray, ...], greedy: np.ndarray, results: tuple[np.ndarray, ...]) -> None:
+# What is merged beside the column ids, in the kernel's order.
+KNOWN = ("score", "log_prob", "logsumexp", "entropy")
+
+
+def merge(
+    ids: list[np.ndarray],
+    fields: dict[str, list[np.ndarray]],
+    temperature: float,
+    temperatures: np.ndarray | None,
+    col: np.ndarray,
+    results: dict[str, np.ndarray],
+) -> None:
     """Draws of column shards joined.
 
-    `parts` IN int64 and real four times, (shards, rows): col, score, log_prob, logsumexp, entropy; `greedy` IN uint8, (rows,);
-    `results` OUT as `parts`, (rows,).
+    `ids` IN int64, one array a shard; `fields` IN real, those of `KNOWN` that there are; `temperature`, or `temperatures` IN
+    float64; `col` OUT int64 and `results` OUT real as `fields`; all of one shape.
     """
-    merge_rows[results[1].dtype](*parts, greedy, *results)
+    shards, shape, real = len(ids), col.shape, results["score"].dtype
+    greedy = np.broadcast_to(temperature if temperatures is None else temperatures, shape) == 0.0
+    missing = np.zeros((shards, col.size), real)
+    parts = [np.stack(ids).reshape(shards, -1)]
+    parts += [np.stack(fields[name]).reshape(shards, -1) if name in fields else missing for name in KNOWN]
+    flat = [results[name].reshape(-1) if name in results else np.empty(col.size, real) for name in KNOWN]
+    merge_rows[real](*parts, greedy.reshape(-1).view(np.uint8), col.reshape(-1), *flat)
 
 
 def chosen_columns(request: Request, index: np.ndarray) -> np.ndarray:
