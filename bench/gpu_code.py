@@ -1,7 +1,7 @@
 """What the machine code of the GPU's kernels implies, read without a GPU: ``python bench/gpu_code.py --json FILE``.
 
 Registers of every kernel, and of the main loop of long rows its instructions a category, with the time that these take on an
-H200 at best, next to the time that its memory takes. Needs what the tests of CUDA code need: ``pip install -e ".[cuda-compile]"``.
+H200 at best, next to the time that its memory takes. Needs the compilers: ``pip install -e ".[cuda-compile]"``.
 """
 
 import collections

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .device import DeviceView
+from .device import DeviceView, check_one_device
 from .dispatch import Family, family_of, host_view
 from .kernels.cpu.column_ids import survey_columns
 from .kernels.field import COLUMN_END
@@ -128,6 +128,10 @@ def sampling_request(
     step, steps = step_of(step, batch, draws, family)
     ids, first_col = columns_of(cols, batch, columns, axis, family)
     number, temperatures = temperature_of(temperature, temperature_name, batch, family)
+    row_ids, allowed = row_array(rows, batch, family), mask_array(mask, batch, columns, axis, family)
+    if not family.is_host:
+        beside = {temperature_name: temperatures, "step": steps, "rows": row_ids, "cols": ids, "mask": allowed}
+        check_one_device(**{name: cells}, **beside)
     return Request(
         family=family,
         words=words,
@@ -138,12 +142,12 @@ def sampling_request(
         draws=draws,
         step=step,
         steps=steps,
-        rows=row_array(rows, batch, family),
+        rows=row_ids,
         cols=ids,
         first_col=first_col,
         cells=cells,
         is_probs=logits is None,
-        mask=mask_array(mask, batch, columns, axis, family),
+        mask=allowed,
         temperature=number,
         temperatures=temperatures,
         raises=_raises(invalid, family),
@@ -570,6 +574,7 @@ def output(
         beside = next((each for each in (like, *inputs) if each is not None), None)
         return family.empty(shape, np.dtype(dtypes[0]), beside)
     array = host_view(out, name, family)
+    check_one_device(**{"logits": like if like is not None else next(iter(inputs), None), name: array})
     if isinstance(out, (list, tuple, np.generic)) or not isinstance(array, np.ndarray):
         raise TypeError(f"{name} must be an array that can be written to, got {type(out).__name__}")
     if array.dtype not in dtypes or not array.dtype.isnative:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DeviceView", "device_view", "record", "recording"]
+__all__ = ["DeviceView", "check_one_device", "device_view", "record", "recording"]
 
 
 class DeviceView(np.ndarray):
@@ -20,14 +20,17 @@ class DeviceView(np.ndarray):
     ----------
     owner : object
         The array that it is a view of, which keeps the memory.
+    gpu : int or None
+        Number of the GPU, None for whichever is current.
     """
 
     owner: Any
+    gpu: int | None
 
     __array_ufunc__ = None  # type: ignore[assignment]  # as NumPy has it for what takes no part
 
     def __array_finalize__(self, other: Any) -> None:
-        self.owner = getattr(other, "owner", None)
+        self.owner, self.gpu = getattr(other, "owner", None), getattr(other, "gpu", None)
 
     def __repr__(self) -> str:
         return f"<device memory, {self.dtype}, shape {self.shape}, strides {self.strides}>"
@@ -47,12 +50,18 @@ class DeviceView(np.ndarray):
 
 
 def device_view(
-    owner: Any, pointer: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, readonly: bool = False
+    owner: Any,
+    pointer: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    dtype: np.dtype,
+    readonly: bool = False,
+    gpu: int | None = None,
 ) -> DeviceView:
     """A view of device memory that belongs to `owner`."""
     base = np.asarray(SimpleNamespace(__array_interface__=_interface(pointer, shape, strides, dtype, readonly), owner=owner))
     view = base.view(dtype).view(DeviceView) if base.dtype != dtype else base.view(DeviceView)
-    view.owner = owner
+    view.owner, view.gpu = owner, gpu
     return view
 
 
@@ -62,6 +71,15 @@ def _interface(
     kind = np.dtype(np.uint16).str if dtype.kind == "V" else dtype.str
     # An empty array may have no memory; NumPy takes no null pointer.
     return {"shape": shape, "strides": strides, "typestr": kind, "data": (pointer or 16, readonly), "version": 3}
+
+
+def check_one_device(**arrays: Any) -> None:
+    """TypeError if arrays, by the names of arguments, are on two GPUs; the first that there is has the logits."""
+    known = {name: each.gpu for name, each in arrays.items() if getattr(each, "gpu", None) is not None}
+    for name, gpu in known.items():
+        first = next(iter(known))
+        if gpu != known[first]:
+            raise TypeError(f"{name} is on GPU {gpu} and {first} on GPU {known[first]}: move one to the other")
 
 
 class _Records(threading.local):

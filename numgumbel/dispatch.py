@@ -144,7 +144,8 @@ def _of_interface(array: Any) -> DeviceView:
         raise TypeError("a masked array on a GPU is not taken: pass its data, and its mask in mask=")
     dtype, shape = _dtype_of(told["typestr"]), tuple(told["shape"])
     strides = told.get("strides") or _packed(shape, dtype.itemsize)
-    return device_view(array, told["data"][0], shape, strides, dtype, bool(told["data"][1]))
+    gpu = getattr(getattr(array, "device", None), "id", None)  # as CuPy has it
+    return device_view(array, told["data"][0], shape, strides, dtype, bool(told["data"][1]), gpu)
 
 
 def _dtype_of(kind: str) -> np.dtype:

@@ -6,7 +6,7 @@ Kernels have up to 256 threads a block: 128 registers leave room for two blocks 
 from numba import types
 
 from numgumbel.kernels.cpu.cells import row_types
-from numgumbel.kernels.gpu import argmax
+from numgumbel.kernels.gpu import argmax, inverse_cdf, ragged
 from numgumbel.kernels.jit import BFLOAT16, FLOAT16, sink, view, working
 
 CELLS = {"f32": types.float32, "f64": types.float64, "f16": FLOAT16, "bf16": BFLOAT16}
@@ -29,8 +29,18 @@ def argmax_join(real):
     return types.void(view(real, 2), view(I64, 2), I64, I64, I64, I64, *INDEX, sink(real, 2), INVALID)
 
 
+def argmax_ragged(cell):
+    return types.void(*row_types(cell), view(I64, 1), I64, I64, I64, *INDEX, INVALID)
+
+
+def inverse_cdf_rows(cell):
+    return types.void(*row_types(cell), I64, I64, I64, *INDEX, INVALID)
+
+
 # name: (kernel, signature of a cell type, dtypes, registers a thread in float32 and in float64, on sm_90)
 KERNELS = {
+    "argmax_ragged": (ragged.argmax_ragged, argmax_ragged, CELLS, (128, 168)),
+    "inverse_cdf_rows": (inverse_cdf.inverse_cdf_rows, inverse_cdf_rows, CELLS, (128, 168)),
     "argmax_rows": (argmax.argmax_rows, argmax_rows, CELLS, (128, 168)),
     "argmax_parts": (argmax.argmax_parts, argmax_parts, CELLS, (128, 168)),
     "argmax_join": (argmax.argmax_join, argmax_join, REALS, (64, 64)),

@@ -105,3 +105,18 @@ def test_cpu_tensors_are_told_what_to_do():
 
 def test_pointers_of_empty_arrays():
     assert device_view(None, 0, (0,), (8,), np.dtype(np.float64)).size == 0
+
+
+def test_two_devices_are_refused():
+    import types
+
+    import numgumbel as ng
+
+    x, mask = Interface(np.zeros((2, 3))), Interface(np.ones((2, 3), bool))
+    x.device, mask.device = types.SimpleNamespace(id=0), types.SimpleNamespace(id=1)
+    with pytest.raises(TypeError, match="mask is on GPU 1 and logits on GPU 0: move one to the other"):
+        ng.categorical(ng.key(1), x, mask=mask)
+    out = Interface(np.zeros(2, np.int64))
+    out.device = types.SimpleNamespace(id=2)
+    with pytest.raises(TypeError, match="out is on GPU 2 and logits on GPU 0"):
+        ng.categorical(ng.key(1), x, out=out)

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+from .launches import on_device_of
 from .samples import categorical, inverse_cdf, ragged
 
+
+def _on_its_device(driver: Callable[..., Any]) -> Callable[..., Any]:
+    """A driver of a request, run on the GPU that has the logits."""
+
+    @functools.wraps(driver)
+    def run(request: Any, *arguments: Any, **options: Any) -> Any:
+        with on_device_of(request.cells):
+            return driver(request, *arguments, **options)
+
+    return run
+
+
 OPERATIONS: dict[str, Callable[..., Any]] = {
-    "categorical": categorical,
-    "inverse_cdf": inverse_cdf,
-    "ragged": ragged,
+    "categorical": _on_its_device(categorical),
+    "inverse_cdf": _on_its_device(inverse_cdf),
+    "ragged": _on_its_device(ragged),
 }

@@ -64,7 +64,7 @@ def empty_cupy(shape: tuple[int, ...], dtype: Any, like: DeviceView) -> DeviceVi
 
     with _cupy.cuda.Device(like.owner.device.id):
         array = _cupy.empty(shape, dtype)
-    return device_view(array, array.data.ptr, array.shape, array.strides, array.dtype)
+    return device_view(array, array.data.ptr, array.shape, array.strides, array.dtype, gpu=array.device.id)
 
 
 _TORCH = {
@@ -90,7 +90,7 @@ def view_torch(tensor: Any) -> DeviceView:
     else:
         dtype = np.dtype(_TORCH.get(name, np.complex128))  # refused by whoever looks at the dtype
     strides = tuple(stride * tensor.element_size() for stride in tensor.stride())
-    return device_view(tensor, tensor.data_ptr(), tuple(tensor.shape), strides, dtype)
+    return device_view(tensor, tensor.data_ptr(), tuple(tensor.shape), strides, dtype, gpu=tensor.device.index)
 
 
 def wrap_torch(view: DeviceView) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,17 @@ def stream_of(view: Any) -> Any:
         return cuda.external_stream(_torch.cuda.current_stream(owner.device).cuda_stream)
     told = getattr(owner, "__cuda_array_interface__", {}).get("stream")
     return cuda.external_stream(told) if told else cuda.default_stream()
+
+
+@contextlib.contextmanager
+def on_device_of(view: Any) -> Iterator[None]:
+    """Work meanwhile on the GPU that has an array."""
+    gpu = getattr(view, "gpu", None)
+    if SIMULATED or gpu is None:
+        yield
+        return
+    with cuda.gpus[gpu]:
+        yield
 
 
 def as_argument(view: np.ndarray) -> Any:
