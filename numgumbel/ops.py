@@ -848,7 +848,7 @@ def _field_shape(shape: Any, rows: Any, cols: Any, out_shape: tuple[int, ...] | 
         return out_shape
     if cols is None:
         raise TypeError("the shape is missing: give shape, out, or the column ids cols (and row ids rows)")
-    ids, batch = np.shape(cols), () if rows is None else np.shape(rows)
+    ids, batch = tuple(np.shape(cols)), () if rows is None else tuple(np.shape(rows))
     if len(ids) > 1:
         return ids
     return (*batch, *ids)

@@ -5,8 +5,8 @@ Kernels have up to 256 threads a block: 128 registers leave room for two blocks 
 
 from numba import types
 
-from numgumbel.kernels.cpu.cells import row_types
-from numgumbel.kernels.gpu import argmax, inverse_cdf, ragged
+from numgumbel.kernels.cpu.cells import ADDRESS_TYPES, row_types
+from numgumbel.kernels.gpu import argmax, inverse_cdf, noise, ragged
 from numgumbel.kernels.jit import BFLOAT16, FLOAT16, sink, view, working
 
 CELLS = {"f32": types.float32, "f64": types.float64, "f16": FLOAT16, "bf16": BFLOAT16}
@@ -37,8 +37,13 @@ def inverse_cdf_rows(cell):
     return types.void(*row_types(cell), I64, I64, I64, *INDEX, INVALID)
 
 
+def noise_rows(real):
+    return types.void(*ADDRESS_TYPES, I64, types.float64, types.float64, I64, I64, sink(real, 3))
+
+
 # name: (kernel, signature of a cell type, dtypes, registers a thread in float32 and in float64, on sm_90)
 KERNELS = {
+    "noise_rows": (noise.noise_rows, noise_rows, REALS, (96, 128)),
     "argmax_ragged": (ragged.argmax_ragged, argmax_ragged, CELLS, (128, 168)),
     "inverse_cdf_rows": (inverse_cdf.inverse_cdf_rows, inverse_cdf_rows, CELLS, (128, 168)),
     "argmax_rows": (argmax.argmax_rows, argmax_rows, CELLS, (128, 168)),

@@ -129,3 +129,17 @@ def test_a_plan():
     np.testing.assert_array_equal(moving.launch().copy_to_host(), ng.categorical(KEY, x, step=8))
     with pytest.raises(ValueError, match='invalid must be None or "mark" in a plan on a GPU'):
         ng.plan("categorical", KEY, device(x), invalid="raise")
+
+
+def test_the_field():
+    r = np.random.default_rng(4)
+    rows, cols = r.integers(0, 2**60, 3), r.integers(0, 2**34, (3, 11))
+    got = ng.gumbel(KEY, rows=device(rows), cols=device(cols), step=6, dtype=np.float32)
+    np.testing.assert_array_equal(got.copy_to_host(), ng.gumbel(KEY, rows=rows, cols=cols, step=6, dtype=np.float32))
+    for dtype in (np.float32, np.float64):
+        out = device(np.zeros((2, 3, 21), dtype))
+        assert ng.gumbel(KEY, out=out, loc=1.5, scale=2.0, step=2**33) is out
+        np.testing.assert_array_equal(out.copy_to_host(), ng.gumbel(KEY, (2, 3, 21), loc=1.5, scale=2.0, step=2**33, dtype=dtype))
+    draws = device(np.zeros((2, 3, 5)))
+    ng.gumbel(KEY, out=draws, n=2)
+    np.testing.assert_array_equal(draws.copy_to_host(), ng.gumbel(KEY, (3, 5), n=2))

@@ -7,22 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 from .launches import on_device_of
-from .samples import categorical, inverse_cdf, ragged
+from .samples import categorical, inverse_cdf, noise, ragged
 
 
 def _on_its_device(driver: Callable[..., Any]) -> Callable[..., Any]:
-    """A driver of a request, run on the GPU that has the logits."""
+    """A driver of a request, run on the GPU that has the logits, or the last argument where there are none."""
 
     @functools.wraps(driver)
     def run(request: Any, *arguments: Any, **options: Any) -> Any:
-        with on_device_of(request.cells):
+        with on_device_of(arguments[-1] if request.cells is None else request.cells):
             return driver(request, *arguments, **options)
 
     return run
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
-    "categorical": _on_its_device(categorical),
-    "inverse_cdf": _on_its_device(inverse_cdf),
-    "ragged": _on_its_device(ragged),
+    driver.__name__: _on_its_device(driver) for driver in (categorical, inverse_cdf, noise, ragged)
 }

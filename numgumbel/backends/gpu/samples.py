@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from ...kernels.gpu.cells import PACKED
 from ...kernels.gpu.inverse_cdf import inverse_cdf_rows
 from ...kernels.gpu.jit import THREADS, WARP
 from ...kernels.gpu.memory import GROUP
+from ...kernels.gpu.noise import noise_rows
 from ...kernels.gpu.ragged import argmax_ragged
+from ..cpu.layouts import as_pairs
 from .launches import BUSY, Invalid, absent, as_argument, launch, stream_of, workspace
 from .layouts import addressed, both_of, optional, rounds, run, with_flags
 
@@ -94,3 +97,14 @@ def ragged(request: Request, offsets: np.ndarray, index: np.ndarray) -> np.ndarr
         behind = (as_argument(offsets), 0, rows, threads, *places, invalid.array if draw == 0 else nowhere)
         launch(argmax_ragged, rows * threads, stream, *common, *behind)
     return invalid.found()
+
+
+def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
+    """The field. `out` OUT real, leading + batch + (columns,)."""
+    stream, groups = stream_of(out), -(-request.columns // GROUP)
+    for part, (target,) in rounds(request, (out,)):
+        operands = (part.steps, part.rows, part.cols, target)
+        for offset, shape, (steps, rows, cols, values) in as_pairs(part.batch, operands, (0, 0, 1, 1)):
+            address, flags = addressed(part, offset, steps, rows, cols)
+            count = math.prod(shape)
+            launch(noise_rows, count * groups, stream, *address, flags, loc, scale, 0, count, as_argument(values))
