@@ -5,8 +5,8 @@ Kernels have up to 256 threads a block: 128 registers leave room for two blocks 
 
 from numba import types
 
-from numgumbel.kernels.cpu.cells import ADDRESS_TYPES, row_types
-from numgumbel.kernels.gpu import argmax, inverse_cdf, noise, ragged
+from numgumbel.kernels.cpu.cells import ADDRESS_TYPES, TEMPERATURE_TYPES, row_types
+from numgumbel.kernels.gpu import argmax, conditional, inverse_cdf, noise, ragged, softmax
 from numgumbel.kernels.jit import BFLOAT16, FLOAT16, sink, view, working
 
 CELLS = {"f32": types.float32, "f64": types.float64, "f16": FLOAT16, "bf16": BFLOAT16}
@@ -41,8 +41,24 @@ def noise_rows(real):
     return types.void(*ADDRESS_TYPES, I64, types.float64, types.float64, I64, I64, sink(real, 3))
 
 
+def softmax_rows(cell):
+    return types.void(*row_types(cell), I64, I64, I64, I64, view(cell, 3), sink(cell, 3), INVALID)
+
+
+def softmax_vjp_rows(cell):
+    return types.void(view(cell, 3), view(cell, 3), view(types.uint8, 3), I64, *TEMPERATURE_TYPES, I64, I64, I64, sink(cell, 3))
+
+
+def conditional_rows(cell):
+    inputs = view(I64, 2), view(I64, 2), I64, I64, I64, I64
+    return types.void(*row_types(cell), *inputs, sink(working(cell), 3), INVALID)
+
+
 # name: (kernel, signature of a cell type, dtypes, registers a thread in float32 and in float64, on sm_90)
 KERNELS = {
+    "conditional_rows": (conditional.conditional_rows, conditional_rows, CELLS, (128, 192)),
+    "softmax_rows": (softmax.softmax_rows, softmax_rows, CELLS, (168, 224)),
+    "softmax_vjp_rows": (softmax.softmax_vjp_rows, softmax_vjp_rows, CELLS, (128, 128)),
     "noise_rows": (noise.noise_rows, noise_rows, REALS, (96, 128)),
     "argmax_ragged": (ragged.argmax_ragged, argmax_ragged, CELLS, (128, 168)),
     "inverse_cdf_rows": (inverse_cdf.inverse_cdf_rows, inverse_cdf_rows, CELLS, (128, 168)),

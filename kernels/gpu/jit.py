@@ -10,8 +10,10 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
+from numpy import int16, uint16
 
 from .. import jit
+from ..halves import bf16_of_f32, f16_of_f32
 from ..jit import BFLOAT16, FLOAT16
 from .loading import SIMULATED, cuda
 from .memory import real_of_half
@@ -92,3 +94,26 @@ def _simulated_real_of(array):
 
 # real_of(array): the working precision of an array's elements, as the type that makes numbers.
 real_of = _simulated_real_of if SIMULATED else jit.real_of
+
+
+def _simulated_as_cell(array, value):
+    if array.dtype.kind == "f":
+        return value
+    return np.uint16(f16_of_f32(value)) if array.dtype == np.uint16 else np.uint16(bf16_of_f32(value)).view(np.int16)
+
+
+def _as_cell(array, value):
+    raise TypeError("callable inside compiled code only")
+
+
+@overload(_as_cell, strict=False)
+def _as_cell_of(array, value):
+    if array.dtype == FLOAT16:
+        return lambda array, value: uint16(f16_of_f32(value))
+    if array.dtype == BFLOAT16:
+        return lambda array, value: int16(bf16_of_f32(value))
+    return lambda array, value: value
+
+
+# as_cell(array, value): a number of the working precision as a cell of an array, rounded once where that holds halves.
+as_cell = _simulated_as_cell if SIMULATED else _as_cell

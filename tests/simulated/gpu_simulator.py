@@ -16,12 +16,21 @@ from numgumbel.kernels.gpu.loading import SIMULATED, cuda
 
 assert SIMULATED, "set NUMBA_ENABLE_CUDASIM=1 before Numba is imported"
 
+from numba.cuda.simulator.kernel import BlockThread  # noqa: E402
 from numba.cuda.simulator.kernelapi import FakeCUDAModule  # noqa: E402  # there once numba-cuda has been loaded
 
 sys.setswitchinterval(1e-4)  # barriers are some seven times faster than with 5 ms
-np.seterr(over="ignore")  # whole numbers wrap round, as they do on a GPU
 
 _lock = threading.Lock()
+
+
+def _run(self):
+    """Numbers overflow, and infinities are subtracted, in silence, as they are on a GPU."""
+    with np.errstate(all="ignore"):
+        _plain_run(self)
+
+
+_plain_run, BlockThread.run = BlockThread.run, _run
 
 
 # --- scalars ------------------------------------------------------------------------------------------------------------------

@@ -139,7 +139,42 @@ def test_the_field():
     for dtype in (np.float32, np.float64):
         out = device(np.zeros((2, 3, 21), dtype))
         assert ng.gumbel(KEY, out=out, loc=1.5, scale=2.0, step=2**33) is out
-        np.testing.assert_array_equal(out.copy_to_host(), ng.gumbel(KEY, (2, 3, 21), loc=1.5, scale=2.0, step=2**33, dtype=dtype))
+        np.testing.assert_array_equal(
+            out.copy_to_host(), ng.gumbel(KEY, (2, 3, 21), loc=1.5, scale=2.0, step=2**33, dtype=dtype)
+        )
     draws = device(np.zeros((2, 3, 5)))
     ng.gumbel(KEY, out=draws, n=2)
     np.testing.assert_array_equal(draws.copy_to_host(), ng.gumbel(KEY, (3, 5), n=2))
+
+
+def close(got, want):
+    """Within 8 ulp of what is 1 or less."""
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    np.testing.assert_allclose(got, want, rtol=0, atol=8 * float(np.finfo(want.dtype).eps))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_relaxed_samples(dtype):
+    x, c = logits(5, 13, dtype=dtype), logits(13, 5, dtype=dtype).T.copy()
+    x[1], x[2, 3], x[3, 4] = -np.inf, np.nan, np.inf
+    mask = np.random.default_rng(3).random((5, 13)) < 0.8
+    mask[:, 4] = True
+    for tau in (1.0, 0.3, 0.0):
+        want = ng.gumbel_softmax(KEY, x, tau=tau, mask=mask, invalid="mark")
+        close(ng.gumbel_softmax(KEY, device(x), tau=tau, mask=device(mask)).copy_to_host(), want)
+        hard = ng.gumbel_softmax(KEY, device(x), tau=tau, hard=True, mask=device(mask)).copy_to_host()
+        np.testing.assert_array_equal(hard, ng.gumbel_softmax(KEY, x, tau=tau, hard=True, mask=mask, invalid="mark"))
+    taus = np.array([1, 0.5, 2, 1, 3.0])
+    for tau in (1.0, 0.3, taus):
+        there = device(tau) if isinstance(tau, np.ndarray) else tau
+        want = ng.gumbel_softmax_vjp(KEY, x, c, tau=tau, mask=mask, invalid="mark")
+        got = ng.gumbel_softmax_vjp(KEY, device(x), device(c), tau=there, mask=device(mask)).copy_to_host()
+        np.testing.assert_allclose(got, want, rtol=0, atol=100 * float(np.finfo(dtype).eps))
+        sample = ng.gumbel_softmax(KEY, device(x), tau=there, mask=device(mask))
+        again = ng.gumbel_softmax_vjp(KEY, device(x), device(c), sample=sample, tau=there, mask=device(mask)).copy_to_host()
+        np.testing.assert_allclose(again, want, rtol=0, atol=100 * float(np.finfo(dtype).eps))
+
+
+def test_relaxed_samples_of_long_rows():
+    x = logits(1, 2100)
+    close(ng.gumbel_softmax(KEY, device(x), tau=0.7).copy_to_host(), ng.gumbel_softmax(KEY, x, tau=0.7))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .launches import on_device_of
-from .samples import categorical, inverse_cdf, noise, ragged
+from .samples import categorical, inverse_cdf, noise, ragged, softmax, softmax_gradient, softmax_vjp
 
 
 def _on_its_device(driver: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,6 +21,6 @@ def _on_its_device(driver: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-OPERATIONS: dict[str, Callable[..., Any]] = {
-    driver.__name__: _on_its_device(driver) for driver in (categorical, inverse_cdf, noise, ragged)
-}
+_DRIVERS = (categorical, inverse_cdf, noise, ragged, softmax, softmax_gradient, softmax_vjp)
+
+OPERATIONS: dict[str, Callable[..., Any]] = {driver.__name__: _on_its_device(driver) for driver in _DRIVERS}

@@ -43,7 +43,7 @@ else:
 
 def interface_of(view: np.ndarray) -> dict[str, Any]:
     """What ``__cuda_array_interface__`` says of a view; halves are told as whole numbers of their size."""
-    kind = {"f": view.dtype.str, "V": np.dtype(np.int16).str}.get(view.dtype.kind, view.dtype.str)
+    kind = {"V": np.dtype(np.int16).str}.get(view.dtype.kind, view.dtype.str)
     kind = np.dtype(np.uint16).str if view.dtype == np.float16 else kind
     strides = view.strides if view.size else None
     return {"shape": view.shape, "strides": strides, "typestr": kind, "data": (view.ctypes.data, False), "version": 3}

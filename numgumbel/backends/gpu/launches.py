@@ -51,15 +51,19 @@ def on_device_of(view: Any) -> Iterator[None]:
         yield
 
 
+def stored_as(dtype: np.dtype) -> np.dtype:
+    """The dtype of what kernels read: halves as whole numbers of 16 bits, float16 unsigned and bfloat16 signed."""
+    if dtype.itemsize == 2 and dtype.kind in "fV":
+        return np.dtype(np.int16 if is_bfloat16(dtype) else np.uint16)
+    return dtype
+
+
 def as_argument(view: np.ndarray) -> Any:
-    """What a kernel takes for a view: halves as whole numbers of 16 bits, float16 unsigned and bfloat16 signed."""
+    """What a kernel takes for a view."""
     if SIMULATED:
         from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
-        plain = view.view(np.ndarray)
-        if view.dtype.itemsize == 2 and view.dtype.kind in "fV":
-            plain = plain.view(np.int16 if is_bfloat16(view.dtype) else np.uint16)
-        return FakeCUDAArray(plain)
+        return FakeCUDAArray(view.view(np.ndarray).view(stored_as(view.dtype)))
     return cuda.from_cuda_array_interface(interface_of(view), owner=view, sync=False)
 
 

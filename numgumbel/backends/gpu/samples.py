@@ -9,6 +9,7 @@ import numpy as np
 
 from ...arguments import Request
 from ...kernels.cpu.cells import IS_PROBS
+from ...kernels.cpu.softmax import GRADIENT, HARD, SOFT
 from ...kernels.gpu.argmax import argmax_join, argmax_parts, argmax_rows
 from ...kernels.gpu.cells import PACKED
 from ...kernels.gpu.inverse_cdf import inverse_cdf_rows
@@ -16,8 +17,9 @@ from ...kernels.gpu.jit import THREADS, WARP
 from ...kernels.gpu.memory import GROUP
 from ...kernels.gpu.noise import noise_rows
 from ...kernels.gpu.ragged import argmax_ragged
+from ...kernels.gpu.softmax import softmax_rows, softmax_vjp_rows
 from ..cpu.layouts import as_pairs
-from .launches import BUSY, Invalid, absent, as_argument, launch, stream_of, workspace
+from .launches import BUSY, Invalid, absent, as_argument, launch, stored_as, stream_of, workspace
 from .layouts import addressed, both_of, optional, rounds, run, with_flags
 
 # Up to this many categories a row is a warp's, or that of a part of one; longer rows are those of blocks.
@@ -108,3 +110,36 @@ def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
             address, flags = addressed(part, offset, steps, rows, cols)
             count = math.prod(shape)
             launch(noise_rows, count * groups, stream, *address, flags, loc, scale, 0, count, as_argument(values))
+
+
+def softmax(request: Request, hard: bool, sample: np.ndarray) -> np.ndarray:
+    """Relaxed samples. `sample` OUT of the logits' dtype, leading + batch + (columns,). Returns invalid rows."""
+    return _relaxed(request, HARD if hard else SOFT, sample, None)
+
+
+def softmax_gradient(request: Request, cotangent: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Gradient of the relaxed samples that `softmax` gives. IN, OUT of the logits' dtype, batch + (columns,); invalid rows."""
+    return _relaxed(request, GRADIENT, gradient, cotangent)
+
+
+def _relaxed(request: Request, wanted: int, sample: np.ndarray, cotangent: np.ndarray | None) -> np.ndarray:
+    """What `softmax_rows` gives."""
+    threads, unread = threads_of(request.columns), absent(3, stored_as(request.dtype))
+
+    def queue(stream: Any, rows: int, common: Any, results: Any, invalid: Any) -> None:
+        target, given = results
+        beside = unread if given is None else as_argument(given)
+        launch(softmax_rows, rows * threads, stream, *common, 0, rows, threads, wanted, beside, as_argument(target), invalid)
+
+    return run(request, ((sample, 1), (cotangent, 1)), queue)
+
+
+def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gradient: np.ndarray) -> None:
+    """Gradient of relaxed samples that are there. IN, IN, OUT (may be `sample`) of the logits' dtype, batch + (columns,)."""
+    stream, threads = stream_of(request.cells), threads_of(request.columns)
+    operands = (sample, cotangent, request.mask, request.temperatures, gradient)
+    for _offset, shape, (y, c, mask, taus, result) in as_pairs(request.batch, operands, (1, 1, 1, 0, 1)):
+        mask, taus, flags = optional(mask, taus)
+        rows = math.prod(shape)
+        common = (as_argument(y), as_argument(c), mask, flags, request.temperature, taus, 0, rows, threads)
+        launch(softmax_vjp_rows, rows * threads, stream, *common, as_argument(result))
