@@ -6,7 +6,19 @@ Kernels have up to 256 threads a block: 128 registers leave room for two blocks 
 from numba import types
 
 from numgumbel.kernels.cpu.cells import ADDRESS_TYPES, TEMPERATURE_TYPES, row_types
-from numgumbel.kernels.gpu import argmax, conditional, inverse_cdf, noise, ragged, softmax
+from numgumbel.kernels.gpu import (
+    argmax,
+    column_ids,
+    conditional,
+    draw,
+    inclusion,
+    inverse_cdf,
+    log_prob,
+    merging,
+    noise,
+    ragged,
+    softmax,
+)
 from numgumbel.kernels.jit import BFLOAT16, FLOAT16, sink, view, working
 
 CELLS = {"f32": types.float32, "f64": types.float64, "f16": FLOAT16, "bf16": BFLOAT16}
@@ -54,8 +66,48 @@ def conditional_rows(cell):
     return types.void(*row_types(cell), *inputs, sink(working(cell), 3), INVALID)
 
 
+def inclusion_rows(cell):
+    real = working(cell)
+    return types.void(view(cell, 3), I64, *TEMPERATURE_TYPES, view(I64, 3), view(real, 2), I64, I64, sink(real, 3))
+
+
+def merge_rows(real):
+    known = [view(real, 2)] * 4
+    return types.void(view(I64, 2), *known, view(types.float64, 1), sink(I64, 1), *[sink(real, 1)] * 4)
+
+
+def chosen_columns(cell):
+    return types.void(view(I64, 3), I64, view(I64, 2), view(I32, 2), sink(I64, 2))
+
+
+def copy_rows(real):
+    return types.void(view(real, 2), sink(real, 2))
+
+
+def draw_rows(cell):
+    real = working(cell)
+    index = view(I64, 1), sink(I64, 3), sink(I32, 3)
+    return types.void(
+        *row_types(cell), I64, I64, I64, *index, sink(real, 3), sink(real, 3), sink(real, 2), sink(real, 2), INVALID
+    )
+
+
+def log_prob_vjp_rows(cell):
+    real = working(cell)
+    given = view(I64, 1), view(I64, 3), view(real, 2), view(real, 2)
+    return types.void(
+        view(cell, 3), view(types.uint8, 3), I64, *TEMPERATURE_TYPES, I64, I64, I64, *given, sink(cell, 3), INVALID
+    )
+
+
 # name: (kernel, signature of a cell type, dtypes, registers a thread in float32 and in float64, on sm_90)
 KERNELS = {
+    "log_prob_vjp_rows": (log_prob.log_prob_vjp_rows, log_prob_vjp_rows, CELLS, (128, 168)),
+    "draw_rows": (draw.draw_rows, draw_rows, CELLS, (168, 224)),
+    "inclusion_rows": (inclusion.inclusion_rows, inclusion_rows, CELLS, (96, 96)),
+    "merge_rows": (merging.merge_rows, merge_rows, REALS, (96, 96)),
+    "chosen_columns": (column_ids.chosen_columns, chosen_columns, {"f32": types.float32}, (64, 64)),
+    "copy_rows": (column_ids.copy_rows, copy_rows, REALS, (64, 64)),
     "conditional_rows": (conditional.conditional_rows, conditional_rows, CELLS, (128, 192)),
     "softmax_rows": (softmax.softmax_rows, softmax_rows, CELLS, (168, 224)),
     "softmax_vjp_rows": (softmax.softmax_vjp_rows, softmax_vjp_rows, CELLS, (128, 128)),

@@ -9,7 +9,7 @@ from numba import types
 from numpy import int32, int64, uint32
 
 from ..cpu.bound import below_range, exact_score, score_bound
-from ..cpu.cells import HAS_MASK, IS_PROBS, NARROW, WANT_SCORE
+from ..cpu.cells import DETERMINISTIC, HAS_MASK, IS_PROBS, NARROW, WANT_SCORE
 from ..elementary import INF_F64, NAN_F64
 from ..field import DOMAIN_COARSE
 from .cells import (
@@ -18,7 +18,7 @@ from .cells import (
     column_id,
     half_word,
     in_range,
-    load_logits,
+    load_part,
     logit_at,
     note_invalid,
     row_address,
@@ -90,7 +90,7 @@ def best_of_columns(x, b, address, cols, cells, mask, flags, temperature, outer,
     outer, inner : int64
         The row.
     begin, end : int64
-        Columns to look at; begin is a multiple of eight.
+        Columns to look at.
     thread, threads : int64
         Which of the threads that share them.
     lanes : int64
@@ -98,15 +98,16 @@ def best_of_columns(x, b, address, cols, cells, mask, flags, temperature, outer,
     """
     real = real_of(cells)
     keys = round_keys(address[0], address[1])
-    greedy = temperature == 0.0
+    greedy = temperature == 0.0 or flags & DETERMINISTIC != 0
     inverse = real(1.0) if greedy else real(1.0 / temperature)
     best, index, unordered = real(-INF_F64), int64(-1), not in_range(temperature)
     reach = best  # where a bound reaches this, the best may be there: all bounds, as long as clamped scores may hide below them
     stride = GROUP * threads
-    turns, whole = (end - begin + stride - 1) // stride, (end - begin) // stride
-    start, turn, found = begin + GROUP * thread, 0, False
+    low = begin & ~(GROUP - 1)
+    turns, whole = (end - low + stride - 1) // stride, (end - low) // stride
+    start, turn, found = low + GROUP * thread, 0, False
     given = flags & (PACKED | ALIGNED_IDS | HAS_MASK | IS_PROBS)
-    plain = cuda.all_sync(ALL, given == PACKED | ALIGNED_IDS and not greedy)
+    plain = cuda.all_sync(ALL, given == PACKED | ALIGNED_IDS and not greedy and low == begin)
     while turn < turns:
         if plain:
             group = uint32((cols[0, 0, 0] + start) >> 3)
@@ -118,7 +119,7 @@ def best_of_columns(x, b, address, cols, cells, mask, flags, temperature, outer,
                 found = cuda.any_sync(ALL, top >= reach)
                 start, turn, group = start + stride, turn + 1, next_group(group, threads)
         if turn < turns and not found:
-            load_logits(x, cells, mask, flags, outer, inner, start, end)
+            load_part(x, cells, mask, flags, outer, inner, start, begin, end)
             if greedy:
                 top = copy_bounds(b, x)
             else:

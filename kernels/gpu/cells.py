@@ -74,6 +74,16 @@ def load_logits(x, cells, mask, flags, outer, inner, start, end):
 
 
 @device
+def load_part(x, cells, mask, flags, outer, inner, start, begin, end):
+    """As `load_logits`, and -inf before `begin` too, which may lie anywhere among the eight."""
+    real = real_of(cells)
+    load_logits(x, cells, mask, flags, outer, inner, start, end)
+    if start < begin:
+        for h in range(GROUP):
+            x[h] = real(-INF_F64) if start + h < begin else x[h]
+
+
+@device
 def words_of_columns(domain, keys, address, cols, flags, outer, inner, start, end):
     """Half-words of eight columns from `start` on in one domain, as four uint32, the first column lowest."""
     if flags & ALIGNED_IDS:

@@ -178,3 +178,86 @@ def test_relaxed_samples(dtype):
 def test_relaxed_samples_of_long_rows():
     x = logits(1, 2100)
     close(ng.gumbel_softmax(KEY, device(x), tau=0.7).copy_to_host(), ng.gumbel_softmax(KEY, x, tau=0.7))
+
+
+def host(result):
+    """Results of a call as NumPy arrays, by name."""
+    return {name: value.copy_to_host() for name, value in result._asdict().items() if value is not None}
+
+
+def same_draws(got, want, exact):
+    got, want = host(got), {name: value for name, value in want._asdict().items() if value is not None}
+    assert set(got) == set(want)
+    for name, value in want.items():
+        if name in exact:
+            np.testing.assert_array_equal(got[name], value, name)
+        else:
+            np.testing.assert_array_equal(np.isnan(got[name]), np.isnan(value))
+            scale = np.maximum(1, np.abs(np.where(np.isfinite(value), value, 1)).max())
+            np.testing.assert_allclose(got[name], value, rtol=0, atol=8 * float(np.finfo(value.dtype).eps) * scale)
+
+
+WANTED = ("score", "log_prob", "logsumexp", "entropy")
+EXACT = ("index", "col", "score", "action", "threshold")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_draws(dtype):
+    x, r = logits(7, 21, dtype=dtype), np.random.default_rng(2)
+    x[1], x[2, 3], x[3, 4], x[4, 5:] = -np.inf, np.nan, np.inf, -np.inf
+    cols, mask = r.permutation(1000)[:21], r.random((7, 21)) < 0.8
+    mask[:, 4] = True
+    temperatures = np.array([1, 1, 1, 0.5, 2, 0, 3.0])
+    for given in ({}, {"cols": cols, "mask": mask}, {"temperature": temperatures}):
+        there = {name: device(value) for name, value in given.items()}
+        want = ng.draw(KEY, x, want=WANTED, invalid="mark", **given)
+        same_draws(ng.draw(KEY, device(x), want=WANTED, **there), want, EXACT)
+    same_draws(ng.draw(KEY, device(x), n=2, cols=device(cols)), ng.draw(KEY, x, n=2, cols=cols, invalid="mark"), EXACT)
+
+
+def test_a_draw_of_a_long_row():
+    x = logits(1, 2100)
+    same_draws(ng.draw(KEY, device(x), want=WANTED), ng.draw(KEY, x, want=WANTED), EXACT)
+
+
+def test_actions():
+    x, r = logits(6, 19), np.random.default_rng(7)
+    mask, nvec = r.random((6, 19)) < 0.7, (3, 11, 5)
+    mask[:, [0, 5, 17]] = True
+    mask[2, :3] = False
+    for options in ({"nvec": nvec}, {"nvec": nvec, "deterministic": True, "temperature": 0.5}, {}):
+        want = ng.sample_actions(KEY, x, mask=mask, invalid="mark", **options)
+        got = ng.sample_actions(KEY, device(x), mask=device(mask), **options)
+        same_draws(got, want, EXACT)
+    actions = ng.sample_actions(KEY, x, nvec=nvec).action
+    actions[4, 1] = 99
+    given = device(actions)
+    want = ng.log_prob_entropy(x, actions, nvec=nvec, mask=mask, invalid="mark")
+    same_draws(ng.log_prob_entropy(device(x), given, nvec=nvec, mask=device(mask)), want, ())
+    for a, b in ((1.0, 0.5), (r.normal(size=6).astype(np.float32), None)):
+        there = device(a) if isinstance(a, np.ndarray) else a
+        want = ng.log_prob_entropy_vjp(x, actions, a, b, nvec=nvec, mask=mask, invalid="mark")
+        got = ng.log_prob_entropy_vjp(device(x), given, there, b, nvec=nvec, mask=device(mask)).copy_to_host()
+        np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
+
+
+def test_merged_shards():
+    x = logits(5, 30, dtype=np.float64)
+    x[1, :12], x[2] = -np.inf, -np.inf
+    cols = np.arange(30)
+
+    def shards(array):
+        parts = (slice(0, 12), slice(12, 13), slice(13, 30))
+        return [ng.draw(KEY, array(x[:, p]), cols=array(cols[p]), want=WANTED, invalid="mark") for p in parts]
+
+    same_draws(ng.merge(shards(device)), ng.merge(shards(np.array)), EXACT)
+
+
+def test_conditional_noise():
+    x, index = logits(5, 12), np.array([3, 0, 11, 12, 5])
+    x[4, 5] = -np.inf
+    for options in ({}, {"scores": True, "sample": 4}, {"n": 2}):
+        want = ng.conditional_gumbel(KEY, x, index, invalid="mark", **options)
+        got = ng.conditional_gumbel(KEY, device(x), device(index), **options)
+        np.testing.assert_array_equal(got.copy_to_host(), want)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from .draws import chosen_columns, conditional, draw, inclusion, log_prob_vjp, merge
 from .launches import on_device_of
 from .samples import categorical, inverse_cdf, noise, ragged, softmax, softmax_gradient, softmax_vjp
 
@@ -21,6 +22,23 @@ def _on_its_device(driver: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-_DRIVERS = (categorical, inverse_cdf, noise, ragged, softmax, softmax_gradient, softmax_vjp)
+# Those of a request; the others find their device themselves.
+_DRIVERS = (
+    categorical,
+    chosen_columns,
+    conditional,
+    draw,
+    inverse_cdf,
+    log_prob_vjp,
+    noise,
+    ragged,
+    softmax,
+    softmax_gradient,
+    softmax_vjp,
+)
 
-OPERATIONS: dict[str, Callable[..., Any]] = {driver.__name__: _on_its_device(driver) for driver in _DRIVERS}
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    **{driver.__name__: _on_its_device(driver) for driver in _DRIVERS},
+    "inclusion": inclusion,
+    "merge": merge,
+}

@@ -163,3 +163,23 @@ def absent(axes: int, dtype: Any, value: int = 0) -> Any:
     if place not in _absent:
         _absent[place] = cuda.to_device(np.zeros((1,) * axes, dtype))
     return _absent[place]
+
+
+def constant(value: float, dtype: Any, shape: tuple[int, ...]) -> Any:
+    """The same number for all places of an array in a GPU's memory, which holds it once."""
+    place = (0 if SIMULATED else cuda.current_context().device.id, value, np.dtype(dtype).str)
+    if place not in _constants:
+        if len(_constants) >= MOST_CONSTANTS:
+            _constants.clear()
+        _constants[place] = cuda.to_device(np.full(1, value, dtype))
+    one = _constants[place]
+    if SIMULATED:
+        from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+        return FakeCUDAArray(np.broadcast_to(one._ary, shape))
+    told = {**one.__cuda_array_interface__, "shape": shape, "strides": (0,) * len(shape)}
+    return cuda.from_cuda_array_interface(told, owner=one, sync=False)
+
+
+MOST_CONSTANTS = 256
+_constants: dict[tuple[int, float, str], Any] = {}
