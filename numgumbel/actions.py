@@ -291,4 +291,4 @@ def _cotangent(values: Any, name: str, request: Request) -> np.ndarray:
         )
     if array.shape not in ((), request.batch):
         raise ValueError(f"{name} must hold one number a row, shape {request.batch}, or one for all, got {array.shape}")
-    return np.broadcast_to(check.aligned(array), request.batch)
+    return np.broadcast_to(check.aligned(array), request.batch, subok=True)
