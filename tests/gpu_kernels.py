@@ -18,6 +18,7 @@ from numgumbel.kernels.gpu import (
     noise,
     ragged,
     softmax,
+    topk,
 )
 from numgumbel.kernels.jit import BFLOAT16, FLOAT16, sink, view, working
 
@@ -100,8 +101,15 @@ def log_prob_vjp_rows(cell):
     )
 
 
+def topk_rows(cell):
+    real = working(cell)
+    results = sink(I64, 3), sink(I32, 3), sink(real, 3), sink(real, 2)
+    return types.void(*row_types(cell), I64, I64, *results, sink(real, 2), sink(I64, 2), INVALID)
+
+
 # name: (kernel, signature of a cell type, dtypes, registers a thread in float32 and in float64, on sm_90)
 KERNELS = {
+    "topk_rows": (topk.topk_rows, topk_rows, CELLS, (168, 224)),
     "log_prob_vjp_rows": (log_prob.log_prob_vjp_rows, log_prob_vjp_rows, CELLS, (128, 168)),
     "draw_rows": (draw.draw_rows, draw_rows, CELLS, (168, 224)),
     "inclusion_rows": (inclusion.inclusion_rows, inclusion_rows, CELLS, (96, 96)),

@@ -261,3 +261,23 @@ def test_conditional_noise():
         want = ng.conditional_gumbel(KEY, x, index, invalid="mark", **options)
         got = ng.conditional_gumbel(KEY, device(x), device(index), **options)
         np.testing.assert_array_equal(got.copy_to_host(), want)
+
+
+def test_top_k_and_inclusion():
+    x, temperatures = logits(4, 15), np.array([1, 0.5, 2, 0.0])
+    x[1, 4:], x[2, 3] = -np.inf, np.nan
+    for k in (1, 6, 15):
+        want = ng.gumbel_topk(KEY, x, k, temperature=temperatures, invalid="mark")
+        got = ng.gumbel_topk(KEY, device(x), k, temperature=device(temperatures))
+        same_draws(got, want, ("index", "score", "threshold"))
+        inclusion = ng.inclusion_log_prob(device(x), got, temperature=device(temperatures)).copy_to_host()
+        np.testing.assert_array_equal(inclusion, ng.inclusion_log_prob(x, want, temperature=temperatures))
+    several = ng.gumbel_topk(KEY, device(x), 2, n=2)
+    same_draws(several, ng.gumbel_topk(KEY, x, 2, n=2, invalid="mark"), ("index", "score", "threshold"))
+
+
+def test_every_operation_has_a_driver():
+    from numgumbel.dispatch import _table
+
+    here = {name for name in _table("cpu") if not name.startswith("plain_")}
+    assert set(_table("gpu")) == here

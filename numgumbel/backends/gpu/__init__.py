@@ -8,7 +8,7 @@ from typing import Any
 
 from .draws import chosen_columns, conditional, draw, inclusion, log_prob_vjp, merge
 from .launches import on_device_of
-from .samples import categorical, inverse_cdf, noise, ragged, softmax, softmax_gradient, softmax_vjp
+from .samples import categorical, inverse_cdf, noise, ragged, softmax, softmax_gradient, softmax_vjp, topk
 
 
 def _on_its_device(driver: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,6 +35,7 @@ _DRIVERS = (
     softmax,
     softmax_gradient,
     softmax_vjp,
+    topk,
 )
 
 OPERATIONS: dict[str, Callable[..., Any]] = {

@@ -18,6 +18,7 @@ from ...kernels.gpu.memory import GROUP
 from ...kernels.gpu.noise import noise_rows
 from ...kernels.gpu.ragged import argmax_ragged
 from ...kernels.gpu.softmax import softmax_rows, softmax_vjp_rows
+from ...kernels.gpu.topk import topk_rows
 from ..cpu.layouts import as_pairs
 from .launches import BUSY, Invalid, absent, as_argument, launch, stored_as, stream_of, workspace
 from .layouts import addressed, both_of, optional, rounds, run, with_flags
@@ -143,3 +144,22 @@ def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gra
         rows = math.prod(shape)
         common = (as_argument(y), as_argument(c), mask, flags, request.temperature, taus, 0, rows, threads)
         launch(softmax_vjp_rows, rows * threads, stream, *common, as_argument(result))
+
+
+def topk(request: Request, index: np.ndarray, score: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """Top-k. OUT int64 or int32 and real, leading + batch + (k,); OUT real, leading + batch. Returns invalid rows."""
+    threads, size = block_of(request.columns), 1 << score.shape[-1].bit_length()
+
+    def queue(stream: Any, rows: int, common: Any, results: Any, invalid: Any) -> None:
+        at, values, limit = results
+        *places, narrow = both_of(at, 3)
+        common, behind = with_flags(common, narrow), (*places, as_argument(values), as_argument(limit))
+        pool = workspace(stream, ((rows, size), request.real), ((rows, size), np.int64))
+        launch(topk_rows, rows * threads, stream, *common, 0, rows, *behind, *pool, invalid, block=threads)
+
+    return run(request, ((index, 1), (score, 1), (threshold, 0)), queue)
+
+
+def block_of(columns: int) -> int:
+    """Threads of a block that has a row: whole warps, as many as have columns."""
+    return min(THREADS, -(-columns // (GROUP * WARP)) * WARP)
