@@ -19,7 +19,17 @@ __all__ = ["CASES", "Case", "Outcome", "device_arrays", "verify"]
 ULP = 8
 
 # Results that are made of sums.
-SUMS = {"log_prob", "logsumexp", "entropy", "soft", "gradient", "inclusion"}
+SUMS = {
+    "log_prob",
+    "log_prob again",
+    "logsumexp",
+    "entropy",
+    "entropy again",
+    "soft",
+    "soft at 1",
+    "gradient",
+    "inclusion",
+}
 
 
 @dataclass(frozen=True)
@@ -89,11 +99,70 @@ def _greedy(key: Any, x: Any, array: Any) -> dict[str, Any]:
     return {"index": ng.categorical(key, x, temperature=0.0)}
 
 
-# name: a case; extended below as operations are on the device
+def _inverse_cdf(key: Any, x: Any, array: Any) -> dict[str, Any]:
+    return {"index": ng.categorical(key, x, method="inverse_cdf")}
+
+
+def _ragged(key: Any, x: Any, array: Any) -> dict[str, Any]:
+    count, columns = x.shape
+    ends = np.sort(_generator(x).integers(0, count * columns + 1, count))
+    ends[0], ends[-1] = 0, count * columns
+    flat = np.random.default_rng(columns).normal(size=count * columns).astype(np.float32)
+    return {"index": ng.categorical_ragged(key, array(flat), array(ends), invalid="mark")}
+
+
+def _topk(key: Any, x: Any, array: Any) -> dict[str, Any]:
+    top = ng.gumbel_topk(key, x, min(x.shape[1], 7))
+    return {**top._asdict(), "inclusion": ng.inclusion_log_prob(x, top)}
+
+
+def _field(key: Any, x: Any, array: Any) -> dict[str, Any]:
+    rows, cols = array(_rows(x)), array(np.arange(3, 3 + x.shape[1]))
+    return {"noise": ng.gumbel(key, rows=rows, cols=cols, dtype=np.float64)}
+
+
+def _soft(key: Any, x: Any, array: Any) -> dict[str, Any]:
+    soft, simple = ng.gumbel_softmax(key, x, tau=0.5), ng.gumbel_softmax(key, x)
+    return {"soft": soft, "soft at 1": simple, "hard": ng.gumbel_softmax(key, x, tau=0.5, hard=True)}
+
+
+def _soft_gradient(key: Any, x: Any, array: Any) -> dict[str, Any]:
+    return {"gradient": ng.gumbel_softmax_vjp(key, x, x, tau=0.5)}
+
+
+def _draw(key: Any, x: Any, array: Any) -> dict[str, Any]:
+    drawn = ng.draw(key, x, want=("score", "log_prob", "logsumexp", "entropy"), mask=array(_mask(x)))
+    return dict(drawn._asdict())
+
+
+def _actions(key: Any, x: Any, array: Any) -> dict[str, Any]:
+    columns = x.shape[1]
+    nvec = (columns,) if columns < 3 else (columns // 3, columns - columns // 3)
+    actions = ng.sample_actions(key, x, nvec=nvec)
+    told = ng.log_prob_entropy(x, actions.action, nvec=nvec)
+    gradient = ng.log_prob_entropy_vjp(x, actions.action, 1.0, 0.5, nvec=nvec)
+    return {**actions._asdict(), "log_prob again": told.log_prob, "entropy again": told.entropy, "gradient": gradient}
+
+
+def _conditional(key: Any, x: Any, array: Any) -> dict[str, Any]:
+    index = array(_generator(x).integers(0, x.shape[1], x.shape[0]))
+    return {"noise": ng.conditional_gumbel(key, x, index)}
+
+
+# What is run and compared.
 CASES: list[Case] = [
     Case("categorical", _categorical),
-    Case("categorical, ids, steps, mask, temperatures", _categorical_with_everything),
-    Case("categorical, temperature 0", _greedy),
+    Case("categorical: ids, steps, mask, temperatures", _categorical_with_everything),
+    Case("categorical: temperature 0", _greedy),
+    Case("categorical: inverse CDF", _inverse_cdf),
+    Case("categorical_ragged", _ragged, ("float32",)),
+    Case("gumbel_topk, inclusion_log_prob", _topk),
+    Case("gumbel", _field, ("float64",)),
+    Case("gumbel_softmax", _soft),
+    Case("gumbel_softmax_vjp", _soft_gradient, ("float32", "float64")),
+    Case("draw", _draw),
+    Case("sample_actions, log_prob_entropy and vjp", _actions, ("float32", "float64")),
+    Case("conditional_gumbel", _conditional),
 ]
 
 
