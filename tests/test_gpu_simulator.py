@@ -12,13 +12,16 @@ pytestmark = pytest.mark.cuda
 
 FILES = sorted((Path(__file__).parent / "simulated").glob("test_*.py"))
 
+# Scalars are compiled once a process, 20 s of it: two processes have them all, as many as the tests are run in.
+GROUPS = {"one": FILES[0::2], "two": FILES[1::2]}
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_simulated(file):
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_simulated(group):
     if importlib.util.find_spec("numba_cuda") is None:
         pytest.skip('numba-cuda is missing: pip install -e ".[cuda-compile]"')
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", str(file)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", *map(str, GROUPS[group])],
         env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
         capture_output=True,
         text=True,
