@@ -51,6 +51,19 @@ def on_device_of(view: Any) -> Iterator[None]:
         yield
 
 
+if not SIMULATED:
+    from numba import types
+    from numba.cuda.cudadrv.devicearray import DeviceNDArray
+    from numba.np.numpy_support import from_dtype
+
+    class AnyLayout(DeviceNDArray):  # type: ignore[misc]  # Numba ships no type hints
+        """A device array of any strides, as far as kernels know: one compilation serves all layouts of their arguments."""
+
+        @property
+        def _numba_type_(self) -> Any:
+            return types.Array(from_dtype(self.dtype), self.ndim, "A")
+
+
 def stored_as(dtype: np.dtype) -> np.dtype:
     """The dtype of what kernels read: halves as whole numbers of 16 bits, float16 unsigned and bfloat16 signed."""
     if dtype.itemsize == 2 and dtype.kind in "fV":
@@ -104,6 +117,10 @@ class Launch:
     """A kernel with all that it is launched with."""
 
     def __init__(self, kernel: Any, blocks: int, block: int, stream: Any, arguments: tuple[Any, ...]) -> None:
+        if not SIMULATED:
+            for argument in arguments:
+                if type(argument) is DeviceNDArray:  # all are views made here
+                    argument.__class__ = AnyLayout
         self._configured, self._arguments = kernel[blocks, block, stream], list(arguments)
         names = kernel.py_func.__code__.co_varnames if hasattr(kernel, "py_func") else kernel.fn.__code__.co_varnames
         self._place = names.index("step") if "step" in names[: len(arguments)] else None
