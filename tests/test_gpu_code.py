@@ -27,6 +27,20 @@ def cases():
 CAPABILITIES = (7, 5), (8, 0), (9, 0), (10, 0)
 
 
+# Kernels that read logits in pieces of 16 bytes.
+LOADING = {
+    "argmax_parts",
+    "argmax_ragged",
+    "argmax_rows",
+    "conditional_rows",
+    "draw_rows",
+    "inverse_cdf_rows",
+    "log_prob_vjp_rows",
+    "softmax_rows",
+    "topk_rows",
+}
+
+
 @functools.cache
 def code_of(name, dtype):
     import gpu_kernels
@@ -46,6 +60,8 @@ def test_code(name, dtype):
         assert f".target sm_{capability[0]}{capability[1]}" in ptx
         assert not re.search(r"\.local\b", ptx)
     ptx = code.ptx()
+    if name in LOADING:
+        assert re.search(r"\bld\.global\.v2\.f64\b" if dtype == "f64" else r"\bld\.global\.v4\.[fub]32\b", ptx)
     fused = cuda_compile.fused(ptx)
     assert fused == cuda_compile.fused(code.ptx(contract=False))
     _, figures = cuda_compile.assembled(ptx)

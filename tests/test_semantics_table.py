@@ -403,8 +403,19 @@ OPERATIONS = {
 }  # fmt: skip
 
 # Public names that are no operation on logits.
-OTHERS = {"key", "fold", "row_ids", "distribution", "default_rng", "Generator", "set_num_threads", "get_num_threads", "warmup"}
-TYPES = {"Key", "Draw", "TopK", "Actions", "LogProbEntropy"}
+OTHERS = {
+    "key",
+    "fold",
+    "row_ids",
+    "distribution",
+    "default_rng",
+    "Generator",
+    "set_num_threads",
+    "get_num_threads",
+    "warmup",
+    "plan",
+}
+TYPES = {"Key", "Draw", "TopK", "Actions", "LogProbEntropy", "Plan"}
 
 
 # --- the rows ------------------------------------------------------------------------------------------------------------

@@ -89,6 +89,8 @@ def test_calls_after_warming_up_compile_nothing(tmp_path):
 def test_every_row_kernel_is_warmed_by_some_name():
     found = set()
     for module in pkgutil.walk_packages(kernels.__path__, "numgumbel.kernels."):
+        if module.name.startswith("numgumbel.kernels.gpu"):  # compiled by numba-cuda, which may be missing
+            continue
         things = vars(importlib.import_module(module.name)).values()
         found |= {thing.__name__ for thing in things if isinstance(thing, RowKernel)}
     assert {kernel.__name__ for pair in warming._table().values() for part in pair for kernel in part} == found

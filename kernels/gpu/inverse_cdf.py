@@ -17,7 +17,7 @@ from .cells import HAS_ROWS, HAS_STEPS, in_range, load_logits, note_invalid, tem
 from .jit import ALL, THREADS, WARP, WARPS, device, real_of, row_kernel
 from .loading import cuda
 from .memory import GROUP
-from .warps import any_of_lanes, best_of_lanes
+from .warps import any_of_lanes, best_of_lanes, sum_of_lanes
 
 
 @scalar
@@ -74,16 +74,6 @@ def largest_of_warps(largest, at, found, places, warp):
         found[warp], places[warp] = largest, at
     cuda.syncthreads()
     return best_of_parts(found, places, WARPS)
-
-
-@device
-def sum_of_lanes(number, lanes):
-    """Sum of an int64 over each `lanes` lanes."""
-    step = lanes >> 1
-    while step > 0:
-        number += cuda.shfl_xor_sync(ALL, number, step)
-        step >>= 1
-    return number
 
 
 @device

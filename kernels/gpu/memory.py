@@ -12,11 +12,18 @@ GROUP = 8
 BYTES = 16
 
 
-def _widened(context, builder, cell, bits):
-    """A real from the low or high half of a 32-bit word, or from the word itself."""
+def _low_half(builder, cell, word):
+    """The low half of a 32-bit word as a float32: a float16 in one instruction, a bfloat16 by moving its bits."""
     if cell == FLOAT16:
-        return builder.fpext(builder.bitcast(builder.trunc(bits, ir.IntType(16)), ir.HalfType()), ir.FloatType())
-    return builder.bitcast(builder.shl(bits, ir.IntType(32)(16)), ir.FloatType())
+        return builder.fpext(builder.bitcast(builder.trunc(word, ir.IntType(16)), ir.HalfType()), ir.FloatType())
+    return builder.bitcast(builder.shl(word, ir.IntType(32)(16)), ir.FloatType())
+
+
+def _high_half(builder, cell, word):
+    """The high half of a 32-bit word as a float32."""
+    if cell == FLOAT16:
+        return _low_half(builder, cell, builder.lshr(word, ir.IntType(32)(16)))
+    return builder.bitcast(builder.and_(word, ir.IntType(32)(0xFFFF0000)), ir.FloatType())
 
 
 @intrinsic
@@ -26,7 +33,7 @@ def _real_of_half(typingctx, half):
         return None
 
     def codegen(context, builder, signature, arguments):
-        return _widened(context, builder, half, builder.zext(arguments[0], ir.IntType(32)))
+        return _low_half(builder, half, builder.zext(arguments[0], ir.IntType(32)))
 
     return types.float32(half), codegen
 
@@ -51,15 +58,7 @@ def _load_eight(typingctx, x, cells, outer, inner, start):
             vector = builder.load(pointer, align=BYTES)
             for lane in range(each):
                 value = builder.extract_element(vector, number(lane))
-                if unit is number:
-                    values.append(_widened(context, builder, cell, value))
-                    values.append(
-                        _widened(context, builder, cell, builder.lshr(value, number(16)))
-                        if cell == FLOAT16
-                        else builder.bitcast(builder.and_(value, number(0xFFFF0000)), ir.FloatType())
-                    )
-                else:
-                    values.append(value)
+                values += [_low_half(builder, cell, value), _high_half(builder, cell, value)] if unit is number else [value]
         for place, value in enumerate(values):
             builder.store(value, builder.gep(target.data, [word(place)]))
         return context.get_dummy_value()

@@ -13,28 +13,18 @@ from ..elementary import INF_F64, NAN_F64, fma, quotient
 from ..jit import scalar
 from .argmax import UNORDERED, any_unordered, best_of_parts
 from .cells import in_range, load_logits, note_invalid, row_address, temperature_of
-from .jit import ALL, THREADS, WARP, WARPS, as_cell, as_real, device, real_of, row_kernel
+from .jit import THREADS, WARP, WARPS, as_cell, as_real, device, real_of, row_kernel
 from .loading import cuda
 from .memory import GROUP
 from .noise import fill_exponentials, gumbel_of_exponential
 from .philox import round_keys
-from .warps import any_of_lanes, best_of_lanes
+from .warps import any_of_lanes, best_of_lanes, sum_of_lanes
 
 
 @scalar
 def add_product(total, a, b):
     """total + a b, rounded once."""
     return fma(a, b, total)
-
-
-@device
-def sum_of_lanes(number, lanes):
-    """Sum of a float64 over each `lanes` lanes, the same in all of them."""
-    step = lanes >> 1
-    while step > 0:
-        number += cuda.shfl_xor_sync(ALL, number, step)
-        step >>= 1
-    return number
 
 
 @device

