@@ -1,10 +1,8 @@
 """Gumbel-top-k: the k largest scores of each row, a sample of k categories without replacement, in order.
 
-A block has a row. The least of the k + 1 largest scores is found digit by digit, from the highest, by counting those that agree
-with what is known of it, and after a score's digits come those of its position: of ties, the lowest are wanted. As soon as all
-that agree are wanted, usually after two digits, what reaches the limit is collected and sorted.
-
-A thread that has eight columns keeps their scores; where it has more, scores are made anew whenever the row is looked through.
+A block has a row. Scores are made anew in every pass, eight columns a thread. Digit by digit from the highest, a histogram of
+those whose digits so far are the limit's tells the limit's next: the (k+1)-th largest score after four passes, or eight in
+float64. Ties at the limit go to the lowest positions, found in the same way. What reaches the limit is collected and sorted.
 """
 
 from numpy import float32, float64, int32, int64, uint64
@@ -16,7 +14,7 @@ from ..elementary import INF_F64, NAN_F64
 from ..jit import by_precision, scalar
 from .argmax import any_unordered
 from .cells import in_range, load_logits, note_invalid, row_address, temperature_of
-from .jit import ALL, WARP, device, real_of, row_kernel
+from .jit import device, real_of, row_kernel
 from .loading import cuda
 from .memory import GROUP
 from .noise import fill_exponentials, gumbel_of_exponential
@@ -26,9 +24,6 @@ BINS, DIGIT = 256, 8
 
 # Positions are below 2^40: five digits.
 POSITION_BITS = 40
-
-# Columns that are counted in 32 bits, which shared memory is quick to add to, before 64 bits take the counts over.
-PART = 1 << 30
 
 
 @scalar
@@ -76,12 +71,11 @@ def fill_scores(s, e, keys, address, cols, cells, mask, flags, greedy, inverse, 
 
 
 @device
-def fold(totals, bins, anew, thread, threads):
-    """Counts are added to their totals, or begin them, and become 0. INOUT shared int64[BINS], int32[BINS]; meets the block."""
+def clear(bins, thread, threads):
+    """All bins to 0, between two meetings of the block. OUT shared int32[BINS]."""
     cuda.syncthreads()
     place = thread
     while place < BINS:
-        totals[place] = int64(bins[place]) + (int64(0) if anew else totals[place])
         bins[place] = 0
         place += threads
     cuda.syncthreads()
@@ -94,35 +88,19 @@ def digit_of(key, shift):
 
 
 @device
-def agrees(key, prefix, shift):
+def agrees(key, prefix, shift, bits):
     """Whether a key's digits above one are those of a prefix."""
-    return shift + DIGIT >= 64 or (key >> uint64(shift + DIGIT)) == (prefix >> uint64(shift + DIGIT))
+    return shift + DIGIT >= bits or (key >> uint64(shift + DIGIT)) == (prefix >> uint64(shift + DIGIT))
 
 
 @device
-def find_digit(totals, wanted):
-    """(digit, of it wanted, all): the digit of the last of `wanted`, or of all where that is less, from the largest digit down.
-
-    IN shared int64[BINS]. Every warp finds it for itself: a lane has eight digits, then all have the eight of one lane.
-    """
-    each, lane = BINS // WARP, int64(cuda.laneid)
-    mine = int64(0)
-    for h in range(BINS // WARP):
-        mine += totals[BINS - 1 - each * lane - h]
-    reached, step = mine, 1
-    while step < WARP:
-        before = cuda.shfl_up_sync(ALL, reached, step)
-        reached += before if lane >= step else int64(0)
-        step <<= 1
-    every = cuda.shfl_sync(ALL, reached, WARP - 1)
-    wanted = min(wanted, every)
-    first = int64(cuda.popc(cuda.ballot_sync(ALL, reached < wanted)))
-    wanted -= cuda.shfl_sync(ALL, reached - mine, first)
-    digit = BINS - 1 - each * first
-    while totals[digit] < wanted:
-        wanted -= totals[digit]
-        digit -= int64(1)
-    return digit, wanted, every
+def find_digit(bins, remaining, largest):
+    """(digit, how many of it are wanted): digits beyond it, from the largest or the smallest, hold less than `remaining`."""
+    digit = int64(BINS - 1) if largest else int64(0)
+    while bins[digit] < remaining:
+        remaining -= int64(bins[digit])
+        digit += int64(-1) if largest else int64(1)
+    return digit, remaining
 
 
 @row_kernel
@@ -150,7 +128,7 @@ def topk_rows(
 ):
     """The k largest scores of rows first .. last, largest first, and the next one.
 
-    Launched with a block for each row, of whole warps, up to `THREADS` threads.
+    Launched with a block for each row, of any number of threads up to `THREADS`.
 
     Parameters
     ----------
@@ -167,9 +145,9 @@ def topk_rows(
     """
     real = real_of(cells)
     s, e = cuda.local.array(GROUP, real), cuda.local.array(GROUP, real)
-    bins, totals = cuda.shared.array(BINS, int32), cuda.shared.array(BINS, int64)
+    bins = cuda.shared.array(BINS, int32)
     met = cuda.shared.array(1, int32)
-    collected = cuda.shared.array(1, int64)
+    collected = cuda.shared.array(1, int32)
     thread, threads = int64(cuda.threadIdx.x), int64(cuda.blockDim.x)
     place = int64(cuda.blockIdx.x)
     position = first + place
@@ -181,80 +159,72 @@ def topk_rows(
     t = temperature_of(temperature, temperatures, flags, outer, inner)
     greedy = t == 0.0
     inverse = real(1.0) if greedy else real(1.0 / t)
+    bits = bits_of_key(inverse)
+    if thread == 0:
+        met[0], collected[0] = 0, 0
+    # The limit, digit by digit: `remaining` of those that agree with it so far are wanted.
+    limit, remaining, allowed = uint64(0), int64(0), int64(0)
+    shift = bits - DIGIT
+    while shift >= 0:
+        clear(bins, thread, threads)
+        start = GROUP * thread
+        while start < columns:
+            unordered = fill_scores(
+                s, e, keys, address, cols, cells, mask, flags, greedy, inverse, outer, inner, start, columns
+            )
+            if unordered:
+                met[0] = 1
+            for h in range(GROUP):
+                if s[h] > real(-INF_F64):
+                    key = key_of(s[h])
+                    if agrees(key, limit, shift, bits):
+                        cuda.atomic.add(bins, digit_of(key, shift), 1)
+            start += GROUP * threads
+        cuda.syncthreads()
+        if shift == bits - DIGIT:
+            for each in range(BINS):
+                allowed += int64(bins[each])
+            remaining = min(allowed, int64(k + 1))
+        if remaining > 0:
+            digit, remaining = find_digit(bins, remaining, True)
+            limit |= uint64(digit) << uint64(shift)
+        shift -= DIGIT
+    lost = met[0] != 0 or allowed == 0 or not in_range(t)
+    wanted = min(allowed, int64(k + 1))
+    # The last position of those at the limit that is wanted.
+    furthest, shift = uint64(0), int64(POSITION_BITS - DIGIT)
+    while shift >= 0 and not lost:
+        clear(bins, thread, threads)
+        start = GROUP * thread
+        while start < columns:
+            fill_scores(s, e, keys, address, cols, cells, mask, flags, greedy, inverse, outer, inner, start, columns)
+            for h in range(GROUP):
+                if s[h] > real(-INF_F64) and key_of(s[h]) == limit:
+                    at = uint64(start + h)
+                    if agrees(at, furthest, shift, int64(POSITION_BITS)):
+                        cuda.atomic.add(bins, digit_of(at, shift), 1)
+            start += GROUP * threads
+        cuda.syncthreads()
+        digit, remaining = find_digit(bins, remaining, False)
+        furthest |= uint64(digit) << uint64(shift)
+        shift -= DIGIT
     pool, pool_index = pool_scores[place], pool_indices[place]
     size = pool.shape[0]
     slot = thread
     while slot < size:
         pool[slot], pool_index[slot] = real(-INF_F64), int64(1) << int64(POSITION_BITS)
         slot += threads
-    slot = thread
-    while slot < BINS:
-        bins[slot], totals[slot] = 0, 0
-        slot += threads
-    if thread == 0:
-        met[0], collected[0] = 0, 0
     cuda.syncthreads()
-    # What is known of the limit: the key of its score, then how far its position is from the end, as ties have the lowest first.
-    limit, least = uint64(0), uint64(0)
-    by_score, collecting = True, False
-    shift = bits_of_key(inverse) - DIGIT
-    wanted, remaining, lost = int64(-1), int64(k + 1), False
-    while True:
-        start, end = GROUP * thread, int64(0)
-        while end < columns:
-            begin, end = end, min(columns, end + PART)
-            while start < end:
-                if wanted < 0 or columns > GROUP * threads:
-                    if fill_scores(
-                        s, e, keys, address, cols, cells, mask, flags, greedy, inverse, outer, inner, start, columns
-                    ):
-                        met[0] = 1
-                if collecting:
-                    number = int64(0)
-                    for h in range(GROUP):
-                        if s[h] > real(-INF_F64):
-                            key, from_end = key_of(s[h]), uint64(columns - 1 - start - h)
-                            number += int64(key > limit or (key == limit and from_end >= least))
-                    if number > 0:
-                        at = cuda.atomic.add(collected, 0, number)
-                        for h in range(GROUP):
-                            if s[h] > real(-INF_F64):
-                                key, from_end = key_of(s[h]), uint64(columns - 1 - start - h)
-                                if key > limit or (key == limit and from_end >= least):
-                                    pool[at], pool_index[at] = s[h], int64(start + h)
-                                    at += int64(1)
-                else:
-                    for h in range(GROUP):
-                        if s[h] > real(-INF_F64):
-                            key, from_end = key_of(s[h]), uint64(columns - 1 - start - h)
-                            if by_score:
-                                if agrees(key, limit, shift):
-                                    cuda.atomic.add(bins, digit_of(key, shift), 1)
-                            elif key == limit and agrees(from_end, least, shift):
-                                cuda.atomic.add(bins, digit_of(from_end, shift), 1)
-                start += GROUP * threads
-            if not collecting:
-                fold(totals, bins, begin == 0, thread, threads)
-        if collecting:
-            break
-        digit, remaining, agreeing = find_digit(totals, remaining)
-        if wanted < 0:
-            wanted = min(agreeing, int64(k + 1))
-            lost = met[0] != 0 or wanted == 0 or not in_range(t)
-        if lost:
-            break
-        if by_score:
-            limit |= uint64(digit) << uint64(shift)
-        else:
-            least |= uint64(digit) << uint64(shift)
-        # Where all that agree so far are wanted, so are all that are no less than what is known, whatever digits follow.
-        collecting = remaining == totals[digit]
-        if shift > 0:
-            shift -= DIGIT
-        else:
-            by_score, shift = False, int64(POSITION_BITS - DIGIT)
-            while shift > 0 and (columns - 1) >> shift == 0:
-                shift -= DIGIT
+    start = GROUP * thread if not lost else columns
+    while start < columns:
+        fill_scores(s, e, keys, address, cols, cells, mask, flags, greedy, inverse, outer, inner, start, columns)
+        for h in range(GROUP):
+            if s[h] > real(-INF_F64):
+                key = key_of(s[h])
+                if key > limit or (key == limit and uint64(start + h) <= furthest):
+                    at = cuda.atomic.add(collected, 0, 1)
+                    pool[at], pool_index[at] = s[h], int64(start + h)
+        start += GROUP * threads
     sort(pool, pool_index, thread, threads)
     slot = thread
     while slot < k:
