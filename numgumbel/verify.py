@@ -236,8 +236,12 @@ class _Bfloat16:
     """Bfloat16 on a device, of which Numba has no arrays: two bytes of anything, as such arrays tell of themselves."""
 
     def __init__(self, words: Any) -> None:
-        self._words = words
-        self.__cuda_array_interface__ = {**words.__cuda_array_interface__, "typestr": "<V2"}
+        self._words, self.shape = words, words.shape
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        told: dict[str, Any] = self._words.__cuda_array_interface__
+        return {**told, "typestr": "<V2"}
 
 
 def _sent(x: np.ndarray, to: Callable[[np.ndarray], Any]) -> Any:
