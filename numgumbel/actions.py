@@ -11,6 +11,7 @@ from .arguments import Request
 from .dispatch import host_view, operation
 from .keys import Key
 from .plain import are_plain, plain_mask, plain_rows
+from .repeating import NEW, again
 
 __all__ = ["Actions", "LogProbEntropy", "log_prob_entropy", "log_prob_entropy_vjp", "sample_actions"]
 
@@ -113,6 +114,9 @@ def sample_actions(
             if drawn is not None:
                 index, _, _, log_prob, entropy = drawn
                 return Actions(index if nvec is not None else index[..., 0], log_prob, entropy)
+    made = again(sample_actions, locals(), logits)
+    if made is not NEW:
+        return made
     request = check.sampling_request(
         key, logits, step=step, rows=rows, cols=cols, mask=mask, temperature=temperature, axis=axis, n=n, invalid=invalid
     )
@@ -188,6 +192,9 @@ def log_prob_entropy(
                 told = operation("plain_draw", "cpu")(0, logits, allowed, heads, 0, temperature, _WANTED, False, None, chosen)
                 if told is not None:
                     return LogProbEntropy(told[3], told[4])
+    made = again(log_prob_entropy, locals(), logits)
+    if made is not NEW:
+        return made
     request = check.sampling_request(_NO_KEY, logits, mask=mask, temperature=temperature, axis=axis, invalid=invalid)
     heads = check.heads_of(nvec, request.columns)
     index = _given_actions(actions, request, nvec, len(heads) - 1)
@@ -250,6 +257,9 @@ def log_prob_entropy_vjp(
     >>> bool(np.allclose(gradient, [[-0.1, 0.3, -0.2]]))
     True
     """
+    made = again(log_prob_entropy_vjp, locals(), logits)
+    if made is not NEW:
+        return made
     request = check.sampling_request(_NO_KEY, logits, mask=mask, temperature=temperature, axis=axis, invalid=invalid)
     if request.is_greedy:
         raise ValueError("temperature must be positive for a gradient: at 0 the largest logit is certain")

@@ -572,7 +572,7 @@ def output(
     """
     if out is None:
         beside = next((each for each in (like, *inputs) if each is not None), None)
-        return family.empty(shape, np.dtype(dtypes[0]), beside)
+        return family.new(shape, np.dtype(dtypes[0]), beside)
     array = host_view(out, name, family)
     check_one_device(**{"logits": like if like is not None else next(iter(inputs), None), name: array})
     if isinstance(out, (list, tuple, np.generic)) or not isinstance(array, np.ndarray):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DeviceView", "check_one_device", "device_view", "record", "recording"]
+__all__ = ["DeviceView", "Record", "check_one_device", "device_view", "record", "recording"]
 
 
 class DeviceView(np.ndarray):
@@ -43,6 +43,13 @@ class DeviceView(np.ndarray):
     def astype(self, *arguments: Any, **options: Any) -> Any:
         """Refused: it would read."""
         raise TypeError("an array in a GPU's memory was to be converted by the host")
+
+    def reshape(self, *shape: Any, **options: Any) -> Any:
+        """Another shape of the same memory; refused where that would be a copy."""
+        reshaped = super().reshape(*shape, **options)
+        if not np.may_share_memory(self.view(np.ndarray), reshaped.view(np.ndarray)) and self.size:
+            raise TypeError("an array in a GPU's memory was to be copied by the host")
+        return reshaped
 
     def copy(self, *arguments: Any, **options: Any) -> Any:
         """Refused: it would read."""
@@ -82,23 +89,43 @@ def check_one_device(**arrays: Any) -> None:
             raise TypeError(f"{name} is on GPU {gpu} and {first} on GPU {known[first]}: move one to the other")
 
 
+class Record:
+    """What a call does on a GPU.
+
+    Attributes
+    ----------
+    launches : list
+        Kernels that it queues, in order.
+    created : list of (object, tuple of int, numpy.dtype)
+        Arrays that it makes for its results, with their shapes and dtypes.
+    owns : bool
+        Whether what kernels pass to each other is to have memory of its own, rather than that of the thread.
+    """
+
+    def __init__(self, owns: bool) -> None:
+        self.launches: list[Any] = []
+        self.created: list[tuple[Any, tuple[int, ...], np.dtype]] = []
+        self.owns = owns
+
+
 class _Records(threading.local):
-    launches: list[Any] | None = None
+    now: Record | None = None
 
 
 _records = _Records()
 
 
 @contextlib.contextmanager
-def recording() -> Iterator[list[Any]]:
-    """Launches of this thread while the block lasts, in a list."""
-    before, _records.launches = _records.launches, []
+def recording(owns: bool = True) -> Iterator[Record]:
+    """A record of what this thread does while the block lasts."""
+    before, made = _records.now, Record(owns)
+    _records.now = made
     try:
-        yield _records.launches
+        yield made
     finally:
-        _records.launches = before
+        _records.now = before
 
 
-def record() -> list[Any] | None:
-    """Where launches of this thread are to be recorded, or None."""
-    return _records.launches
+def record() -> Record | None:
+    """The record that is being made in this thread, or None."""
+    return _records.now

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .device import DeviceView, device_view
+from .device import DeviceView, device_view, record
 
-__all__ = ["Family", "backends", "families", "family_of", "host_view", "operation", "register"]
+__all__ = ["Family", "backends", "families", "family_of", "host_view", "known_family", "operation", "register"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,14 @@ class Family:
     def is_host(self) -> bool:
         """Whether its arrays are in host memory."""
         return self.backend in _HOST
+
+    def new(self, shape: tuple[int, ...], dtype: Any, like: Any) -> np.ndarray:
+        """An array for results, with its memory where `like` has its own."""
+        array = self.empty(shape, dtype, like)
+        made = record()
+        if made is not None and isinstance(array, DeviceView):
+            made.created.append((array.owner, shape, np.dtype(dtype)))
+        return array
 
 
 _families: list[Family] = []
@@ -96,6 +104,11 @@ def family_of(array: object, name: str) -> Family:
             raise TypeError(f"{name} is a {kind.__module__}.{kind.__qualname__}, which is none of: {known}")
         _by_type[kind] = family
     return family
+
+
+def known_family(array: object) -> Family | None:
+    """The family of an array of a type that has been seen before."""
+    return _by_type.get(type(array))
 
 
 def host_view(array: object, name: str, beside: Family) -> np.ndarray:

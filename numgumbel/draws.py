@@ -11,6 +11,7 @@ from . import arguments as check
 from .device import DeviceView
 from .dispatch import family_of, host_view, operation
 from .plain import are_plain, plain_mask, plain_rows
+from .repeating import NEW, again
 
 __all__ = ["Draw", "draw", "merge"]
 
@@ -118,6 +119,9 @@ def draw(
                 score = score if score is None else score[..., 0]
                 logsumexp = logsumexp if logsumexp is None else logsumexp[..., 0]
                 return Draw(index, index, score, log_prob, logsumexp, entropy)
+    made = again(draw, locals(), logits)
+    if made is not NEW:
+        return made
     request = check.sampling_request(
         key,
         logits,

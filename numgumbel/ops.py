@@ -13,6 +13,7 @@ from .dispatch import Family, family_of, host_view, operation
 from .kernels.field import COLUMN_END
 from .keys import check_key
 from .plain import are_plain, plain_mask, plain_rows
+from .repeating import NEW, again
 
 __all__ = [
     "TopK",
@@ -136,6 +137,9 @@ def categorical(
         index = operation("plain_categorical", "cpu")(key._value, logits, step, temperature, rows, mask)
         if index is not None:
             return index
+    made = again(categorical, locals(), probs if logits is None else logits)
+    if made is not NEW:
+        return made
     if method not in ("gumbel", "inverse_cdf"):
         raise ValueError(f'method must be "gumbel" or "inverse_cdf", got {method!r}')
     request = check.sampling_request(
@@ -223,6 +227,9 @@ def categorical_ragged(
     >>> ng.categorical(key, logits[None, 3:], rows=[1])
     array([0])
     """
+    made = again(categorical_ragged, locals(), probs if logits is None else logits)
+    if made is not NEW:
+        return made
     request, offsets = check.ragged_request(
         key,
         logits,
@@ -305,6 +312,9 @@ def gumbel_softmax(
         relaxed = operation("plain_softmax", "cpu")(key._value, logits, step, tau, bool(hard))
         if relaxed is not None:
             return relaxed
+    made = again(gumbel_softmax, locals(), probs if logits is None else logits)
+    if made is not NEW:
+        return made
     request = check.sampling_request(
         key,
         logits,
@@ -385,6 +395,9 @@ def gumbel_softmax_vjp(
     >>> bool(abs(gradient.sum()) < 1e-15)
     True
     """
+    made = again(gumbel_softmax_vjp, locals(), logits)
+    if made is not NEW:
+        return made
     request = check.sampling_request(
         key,
         logits,
@@ -483,6 +496,9 @@ def gumbel_topk(
         top = operation("plain_topk", "cpu")(key._value, logits, k, step, temperature)
         if top is not None:
             return TopK(*top)
+    made = again(gumbel_topk, locals(), probs if logits is None else logits)
+    if made is not NEW:
+        return made
     request = check.sampling_request(
         key,
         logits,
@@ -567,6 +583,9 @@ def inclusion_log_prob(logits: Any, top: Any, *, temperature: Any = 1.0, axis: i
     >>> bool(abs(error.mean()) < 3 * error.std() / np.sqrt(2000))
     True
     """
+    made = again(inclusion_log_prob, locals(), logits)
+    if made is not NEW:
+        return made
     family, cells = check.logits_array(logits, "logits")
     real = check.working(cells.dtype)
     if cells.ndim == 0:
@@ -793,6 +812,9 @@ def conditional_gumbel(
     >>> bool(((utilities + ng.gumbel(key, (3, 3), step=7)).argmax(axis=1) == drawn).all())
     True
     """
+    made = again(conditional_gumbel, locals(), probs if logits is None else logits)
+    if made is not NEW:
+        return made
     request = check.sampling_request(
         key,
         logits,

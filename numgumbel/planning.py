@@ -68,15 +68,15 @@ class Plan:
             again = self._options if step is None else {**self._options, "step": step}
             self._function(*self._arguments, **again)
         for each in self._launches:
-            each.queue(0 if step is None else step - self._step)
+            each.again(0 if step is None else step - self._step)
         return self.result
 
 
 def _recorded(call: Callable[[], Any]) -> tuple[Any, list[Any]]:
     """What a call returns, and the kernels that it queues on a GPU, if it does."""
-    with recording() as launches:
+    with recording() as made:
         result = call()
-    return result, launches
+    return result, made.launches
 
 
 def plan(operation: str, *arguments: Any, **options: Any) -> Plan:

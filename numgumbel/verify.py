@@ -127,7 +127,8 @@ def _soft(key: Any, x: Any, array: Any) -> dict[str, Any]:
 
 
 def _soft_gradient(key: Any, x: Any, array: Any) -> dict[str, Any]:
-    return {"gradient": ng.gumbel_softmax_vjp(key, x, x, tau=0.5)}
+    cotangent = array(_generator(x).uniform(-1, 1, x.shape).astype(x.dtype))
+    return {"gradient": ng.gumbel_softmax_vjp(key, x, cotangent, tau=0.5)}
 
 
 def _draw(key: Any, x: Any, array: Any) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def softmax_vjp_rows(cell):
 
 
 def conditional_rows(cell):
-    inputs = view(I64, 2), view(I64, 2), I64, I64, I64, I64
+    inputs = view(I64, 2), view(I64, 2), I64, I64, I64, I64, I64
     return types.void(*row_types(cell), *inputs, sink(working(cell), 3), INVALID)
 
 
@@ -95,7 +95,7 @@ def draw_rows(cell):
 
 def log_prob_vjp_rows(cell):
     real = working(cell)
-    given = view(I64, 1), view(I64, 3), view(real, 2), view(real, 2)
+    given = view(I64, 1), view(I64, 3), view(real, 2), view(real, 2), types.float64, types.float64
     return types.void(
         view(cell, 3), view(types.uint8, 3), I64, *TEMPERATURE_TYPES, I64, I64, I64, *given, sink(cell, 3), INVALID
     )

@@ -4,7 +4,6 @@ import functools
 import re
 
 import cuda_compile
-import numpy as np
 import pytest
 
 pytestmark = pytest.mark.cuda
@@ -101,17 +100,3 @@ def test_budget_of_long_rows():
     # Two wide products a round and one for an address; nothing is added but to what is counted.
     assert sum(text.startswith("IMAD.WIDE.U32") for text in loop) <= 21
     assert sum(text.startswith(("VIADD", "IADD3")) for text in loop) <= 6
-
-
-def test_one_compilation_for_all_layouts():
-    """What a kernel is given is of one type, whatever its strides."""
-    cuda_compile.cuda()
-    from numba import typeof, types
-    from numba.cuda.cudadrv.devicearray import DeviceNDArray
-
-    from numgumbel.backends.gpu.launches import AnyLayout
-
-    packed = DeviceNDArray.__new__(DeviceNDArray)
-    packed.shape, packed.strides, packed.dtype, packed.ndim, packed.size = (2, 3), (24, 8), np.dtype(np.float64), 2, 6
-    packed.__class__ = AnyLayout
-    assert typeof(packed) == types.Array(types.float64, 2, "A")

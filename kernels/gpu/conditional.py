@@ -142,6 +142,7 @@ def conditional_rows(
     temperatures,
     chosen,
     samples,
+    sample,
     first,
     last,
     want_scores,
@@ -164,7 +165,8 @@ def conditional_rows(
     chosen : IN int64[outer, inner]
         The given index. A row is invalid where it names no category, or one that is excluded or behind the first +inf.
     samples : IN int64[outer, inner]
-        Sample number.
+    sample : int64
+        Sample number, and what is added to all of them.
     want_scores : int64
         1 for scores in place of noise.
     threads : int64
@@ -202,7 +204,7 @@ def conditional_rows(
     one = real(hidden(uint32(1)))
     total = sum_of_row(x, sums, cells, mask, flags, outer, inner, largest, inverse, one, warp, lane, threads, lanes)
     cuda.syncwarp(ALL)  # what is written below may be what other lanes have read until here
-    a, b = fold(k0, k1, uint64(samples[outer, inner]), FOLD_SAMPLE)
+    a, b = fold(k0, k1, uint64(samples[outer, inner] + sample), FOLD_SAMPLE)
     address = row_address(a, b, step, steps, rows, flags, outer, inner, position)
     noise, limit, share = real(0.0), real(INF_F64), real(0.0)
     if possible and not certain:

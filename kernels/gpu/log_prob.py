@@ -52,6 +52,8 @@ def log_prob_vjp_rows(
     index,
     log_prob,
     entropy,
+    log_prob_all,
+    entropy_all,
     gradient,
     invalid,
 ):
@@ -70,7 +72,9 @@ def log_prob_vjp_rows(
     index : IN int64[outer, inner, H]
         Chosen position of every head.
     log_prob, entropy : IN real[outer, inner]
-        Cotangents: derivatives of the loss in them.
+        Cotangents: derivatives of the loss in them,
+    log_prob_all, entropy_all : float64
+        to which these are added: with zeros there, those of all rows.
     gradient : OUT cell[outer, inner, K]
         Derivative of the loss in the logits; NaN all over in an invalid row.
     """
@@ -89,7 +93,8 @@ def log_prob_vjp_rows(
     inner = position - outer * count
     temp = temperature_of(temperature, temperatures, flags, outer, inner)
     inverse = real(1.0 / temp)
-    a, b, good = log_prob[outer, inner], entropy[outer, inner], in_range(temp) and temp != 0.0
+    a, b = log_prob[outer, inner] + real(log_prob_all), entropy[outer, inner] + real(entropy_all)
+    good = in_range(temp) and temp != 0.0
     for head in range(heads.shape[0] - 1):
         begin, end, chosen = heads[head], heads[head + 1], index[outer, inner, head]
         largest, peak = largest_of_columns(x, cells, mask, flags, outer, inner, begin, end, thread, threads, tops, peaks)

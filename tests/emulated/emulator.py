@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from translate import Translation
 
 HERE = Path(__file__).parent
@@ -75,6 +76,19 @@ def start():
         return self._cubin_cache[cc]
 
     codegen.CUDACodeLibrary.get_cubin = get_cubin
+
+    from numgumbel.backends.gpu import compiled as backend
+    from numgumbel.kernels.jit import source_hash
+
+    made_by = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in ("translate.py", "gpu.h"))).hexdigest()[:12]
+
+    @functools.cache
+    def cache_folder():
+        place = folder() / f"{source_hash()}-{made_by}"
+        place.mkdir(exist_ok=True)
+        return place
+
+    backend.cache_folder = cache_folder  # never where a real GPU's code is looked for
     return library
 
 
@@ -87,6 +101,36 @@ def backwards():
         yield
     finally:
         library.emulator_order(0)
+
+
+@contextlib.contextmanager
+def lent(arrays):
+    """Host arrays that kernels may read and write meanwhile, where they lie."""
+    library, spans = start(), sorted(np.lib.array_utils.byte_bounds(array) for array in arrays if array.size)
+    pieces = []
+    for low, high in spans:
+        if pieces and low <= pieces[-1][1]:
+            pieces[-1][1] = max(pieces[-1][1], high)
+        else:
+            pieces.append([low, high])
+    for low, high in pieces:
+        library.emulator_lend(ctypes.c_uint64(low), ctypes.c_size_t(high - low))
+    try:
+        yield
+    finally:
+        for low, _ in pieces:
+            library.emulator_return(ctypes.c_uint64(low))
+
+
+@contextlib.contextmanager
+def skipping():
+    """Launches end where they begin: for what they cost the host."""
+    library = start()
+    library.emulator_skip(1)
+    try:
+        yield
+    finally:
+        library.emulator_skip(0)
 
 
 def counts():

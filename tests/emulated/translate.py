@@ -24,7 +24,18 @@ _SPECIAL = {
     "%lanemask_ge": "(~0u << self->lane)",
     "WARP_SZ": "32u",
 }
-_COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "lo": "<", "ls": "<=", "hi": ">", "hs": ">="}
+_COMPARISONS = {
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "eq": "==",
+    "ne": "!=",
+    "lo": "<",
+    "ls": "<=",
+    "hi": ">",
+    "hs": ">=",
+}
 _SHUFFLES = {"idx": "SHFL_IDX", "up": "SHFL_UP", "down": "SHFL_DOWN", "bfly": "SHFL_BFLY"}
 
 
@@ -117,7 +128,8 @@ class Translation:
         if re.fullmatch(r"0d[0-9A-Fa-f]{16}", operand):
             return f"f64_bits(0x{operand[2:]}ull)"
         if re.fullmatch(r"-?(\d+|0x[0-9A-Fa-f]+)U?", operand):
-            number = int(operand.rstrip("U"), 0) % (1 << bits_of(kind)) if kind != "pred" else int(operand)
+            number = int(operand.rstrip("U"), 0)
+            number = int(number != 0) if kind == "pred" else number % (1 << bits_of(kind))
             return f"(({C_TYPES[kind]}){number}ull)"
         name, holds = self._name(operand), self._registers[operand.lstrip("%")]
         if holds in REALS and kind != holds:
@@ -167,7 +179,8 @@ class Translation:
             found = {
                 "add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "div": "{0} / {1}", "rcp": "1 / {0}",
                 "neg": "-{0}", "abs": f"fabs{suffix}({{0}})", "min": f"fmin{suffix}({{0}}, {{1}})",
-                "max": f"fmax{suffix}({{0}}, {{1}})", "fma": f"fma{suffix}({{0}}, {{1}}, {{2}})", "sqrt": f"sqrt{suffix}({{0}})",
+                "max": f"fmax{suffix}({{0}}, {{1}})", "fma": f"fma{suffix}({{0}}, {{1}}, {{2}})",
+                "sqrt": f"sqrt{suffix}({{0}})",
             }  # fmt: skip
             if name in ("div", "rcp", "sqrt", "fma") and "rn" not in middle:
                 raise NotImplementedError(".".join(parts))
@@ -189,7 +202,10 @@ class Translation:
                 found |= {"mul": f"({wide}{{0}} * {wide}{{1}}) >> {width}"}
             found |= {"shf": "shf_l({0}, {1}, {2})" if "l" in middle else "shf_r({0}, {1}, {2})"}
             if kind[0] == "s":  # signed overflow wraps on a device, and is nothing in C
-                found = {key: _unsigned(value, kind) if key in ("add", "sub", "mul", "mad", "neg") else value for key, value in found.items()}
+                found = {
+                    key: _unsigned(value, kind) if key in ("add", "sub", "mul", "mad", "neg") else value
+                    for key, value in found.items()
+                }
         if name not in found:
             raise NotImplementedError(".".join(parts))
         return found[name]

@@ -159,7 +159,7 @@ def as_pairs(
     for operand, behind in zip(operands, trailing, strict=True):
         if operand is not None:
             if operand.ndim != len(batch) + behind:
-                operand = np.broadcast_to(operand, (*batch, *operand.shape[operand.ndim - behind :]))
+                operand = np.broadcast_to(operand, (*batch, *operand.shape[operand.ndim - behind :]), subok=True)
             operand = operand[front] if front else operand
         full.append(operand)
     if not merge:
@@ -172,7 +172,7 @@ def as_pairs(
         if operand is not None:
             strides = tuple(operand.strides[axis] for _, axis in merged)
             operand = as_strided(
-                operand, shape + operand.shape[len(batch) :], strides + operand.strides[len(batch) :], subok=False
+                operand, shape + operand.shape[len(batch) :], strides + operand.strides[len(batch) :], subok=True
             )
         views.append(operand)
     missing = (None,) * (2 - len(shape))

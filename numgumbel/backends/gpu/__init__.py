@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .draws import chosen_columns, conditional, draw, inclusion, log_prob_vjp, merge
-from .launches import on_device_of
+from .memory import on_device_of
 from .samples import categorical, inverse_cdf, noise, ragged, softmax, softmax_gradient, softmax_vjp, topk
 
 

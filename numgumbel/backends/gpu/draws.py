@@ -24,24 +24,24 @@ from ...kernels.gpu.column_ids import copy_rows
 from ...kernels.gpu.conditional import conditional_rows
 from ...kernels.gpu.draw import draw_rows
 from ...kernels.gpu.inclusion import inclusion_rows
-from ...kernels.gpu.loading import cuda
 from ...kernels.gpu.log_prob import log_prob_vjp_rows
 from ...kernels.gpu.merging import merge_rows
 from ..cpu.layouts import as_pairs
-from .launches import Invalid, absent, as_argument, constant, launch, on_device_of, stream_of, workspace
+from .launches import Invalid, launch
 from .layouts import addressed, both_of, is_packed, optional, run, with_flags
+from .memory import absent, constant, current_gpu, on_device_of, sent, stream_of, workspace
 from .samples import threads_of
 
 KNOWN = ("score", "log_prob", "logsumexp", "entropy")
 
-_heads: dict[tuple[int, ...], Any] = {}
+_heads: dict[tuple[int, ...], DeviceView] = {}
 
 
-def heads_on_device(heads: np.ndarray) -> Any:
+def heads_on_device(heads: np.ndarray, stream: int) -> DeviceView:
     """Starts of heads in a GPU's memory, sent once."""
-    place = tuple(heads.tolist())
+    place = current_gpu(), *heads.tolist()
     if place not in _heads:
-        _heads[place] = cuda.to_device(heads)
+        _heads[place] = sent(heads, stream, "where heads start, in the device's memory,")
     return _heads[place]
 
 
@@ -65,12 +65,12 @@ def draw(
     flags = (DETERMINISTIC if deterministic else 0) | (GIVEN if given else 0)
     for (array, _), flag in zip(outputs[1:], (WANT_SCORE, WANT_LOGSUMEXP, WANT_LOG_PROB, WANT_ENTROPY), strict=True):
         flags |= 0 if array is None else flag
-    threads, starts = threads_of(request.columns), heads_on_device(heads)
+    threads, starts = threads_of(request.columns), heads_on_device(heads, stream_of(request.cells))
 
     def queue(stream: Any, rows: int, common: Any, results: Any, invalid: Any) -> None:
         *places, narrow = both_of(results[0], 3)
         known = [
-            absent(2 + behind, request.real) if result is None else as_argument(result)
+            absent(2 + behind, request.real) if result is None else result
             for result, (_, behind) in zip(results[1:], outputs[1:], strict=True)
         ]
         common = with_flags(common, narrow)
@@ -88,23 +88,22 @@ def log_prob_vjp(
     gradient: np.ndarray,
 ) -> np.ndarray:
     """Gradient of log-probability and entropy. IN int64, batch + (H,), IN real, batch, twice; OUT of the logits' dtype."""
-    stream, threads, starts = stream_of(request.cells), threads_of(request.columns), heads_on_device(heads)
+    stream, threads = stream_of(request.cells), threads_of(request.columns)
+    starts = heads_on_device(heads, stream)
     invalid = Invalid(request.raises, stream)
     slopes = [each if isinstance(each, DeviceView) else None for each in (log_prob, entropy)]
     numbers = [0.0 if isinstance(each, DeviceView) or not each.size else float(each.flat[0]) for each in (log_prob, entropy)]
     operands = (request.cells, request.mask, request.temperatures, index, *slopes, gradient)
-    for _offset, shape, views in as_pairs(request.batch, operands, (1, 1, 0, 1, 0, 0, 1)):
+    for offset, shape, views in as_pairs(request.batch, operands, (1, 1, 0, 1, 0, 0, 1)):
         cells, mask, temperatures, at, a, b, result = views
         mask, temperatures, flags = optional(mask, temperatures)
         rows = math.prod(shape)
-        both = [
-            constant(value, request.real, shape) if each is None else as_argument(each)
-            for each, value in zip((a, b), numbers, strict=True)
-        ]
+        both = [constant(0, request.real, shape) if each is None else each for each in (a, b)]
         flags |= PACKED if is_packed(cells) else 0
-        common = (as_argument(cells), mask, flags, request.temperature, temperatures, 0, rows, threads, starts)
-        behind = (as_argument(at), *both, as_argument(result), invalid.array)
+        common = (cells, mask, flags, request.temperature, temperatures, 0, rows, threads, starts)
+        behind = (at, *both, *numbers, result, invalid.array)
         launch(log_prob_vjp_rows, rows * threads, stream, *common, *behind)
+        invalid.collect(offset)
     return invalid.found()
 
 
@@ -112,7 +111,7 @@ def copy(stream: Any, source: np.ndarray, target: Any) -> None:
     """The elements of a view in C order, to a packed vector."""
     for offset, shape, (values,) in as_pairs(source.shape, (source,), (0,)):
         rows = math.prod(shape)
-        launch(copy_rows, rows, stream, as_argument(values), target[offset : offset + rows].reshape(shape))
+        launch(copy_rows, rows, stream, values, target[offset : offset + rows].reshape(shape))
 
 
 def merge(
@@ -138,21 +137,21 @@ def merge(
             greedy = constant(temperature, np.float64, (rows,))
         else:
             copy(stream, temperatures, greedy)
-        flat = [as_argument(results[name].reshape(-1)) if name in results else spare[i] for i, name in enumerate(KNOWN)]
-        launch(merge_rows, rows, stream, joined, *parts, greedy, as_argument(col.reshape(-1)), *flat)
+        flat = [results[name].reshape(-1) if name in results else spare[i] for i, name in enumerate(KNOWN)]
+        launch(merge_rows, rows, stream, joined, *parts, greedy, col.reshape(-1), *flat)
 
 
 def chosen_columns(request: Request, index: np.ndarray) -> np.ndarray:
     """Column ids of positions, -1 where a position is: `index` itself where ids are positions."""
     if request.cols is None and not request.first_col:
         return index
-    stream, ids = stream_of(request.cells), request.family.empty(index.shape, np.dtype(np.int64), request.cells)
+    stream, ids = stream_of(request.cells), request.family.new(index.shape, np.dtype(np.int64), request.cells)
     for draw in range(request.draws or 1):
         here, there = (index, ids) if request.draws is None else (index[draw], ids[draw])
         for offset, shape, (cols, at, col) in as_pairs(request.batch, (request.cols, here, there), (1, 0, 0)):
             (*_, columns), flags = addressed(request, offset, None, None, cols)
             *places, narrow = both_of(at)
-            launch(chosen_columns_rows, math.prod(shape), stream, columns, flags | narrow, *places, as_argument(col))
+            launch(chosen_columns_rows, math.prod(shape), stream, columns, flags | narrow, *places, col)
     return ids
 
 
@@ -171,8 +170,8 @@ def inclusion(
         for _offset, shape, (x, ts, chosen, kappa, values) in as_pairs(index.shape[:-1], operands, (1, 0, 1, 0, 1)):
             _, ts, flags = optional(None, ts)
             rows = math.prod(shape)
-            common = (as_argument(x), flags, temperature, ts, as_argument(chosen), as_argument(kappa), 0, rows)
-            launch(inclusion_rows, rows * index.shape[-1], stream, *common, as_argument(values))
+            common = (x, flags, temperature, ts, chosen, kappa, 0, rows)
+            launch(inclusion_rows, rows * index.shape[-1], stream, *common, values)
 
 
 def conditional(request: Request, chosen: np.ndarray, sample: int, scores: bool, out: np.ndarray) -> np.ndarray:
@@ -182,7 +181,7 @@ def conditional(request: Request, chosen: np.ndarray, sample: int, scores: bool,
     and not in the step. Returns invalid rows.
     """
     stream, threads = stream_of(request.cells), threads_of(request.columns)
-    invalid, nowhere = Invalid(request.raises, stream), absent(1, np.int64)[:0]
+    invalid = Invalid(request.raises, stream)
     for draw, target in enumerate(out if request.draws is not None else out[None]):
         operands = (
             request.steps,
@@ -199,8 +198,10 @@ def conditional(request: Request, chosen: np.ndarray, sample: int, scores: bool,
             address, flags = addressed(request, offset, steps, rows, cols)
             mask, temperatures, given = optional(mask, temperatures)
             flags |= given | (IS_PROBS if request.is_probs else 0) | (PACKED if is_packed(cells) else 0)
-            number, count = constant(sample + draw, np.int64, shape), math.prod(shape)
-            common = (*address, as_argument(cells), mask, flags, request.temperature, temperatures, as_argument(at), number)
-            behind = (0, count, int(scores), threads, as_argument(values), invalid.array if draw == 0 else nowhere)
+            samples, count = constant(0, np.int64, shape), math.prod(shape)
+            common = (*address, cells, mask, flags, request.temperature, temperatures, at, samples)
+            behind = (sample + draw, 0, count, int(scores), threads, values, invalid.array if draw == 0 else invalid.nowhere)
             launch(conditional_rows, count * threads, stream, *common, *behind)
+            if draw == 0:
+                invalid.collect(offset)
     return invalid.found()

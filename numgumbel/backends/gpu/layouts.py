@@ -12,7 +12,8 @@ from ...arguments import Request
 from ...kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, HAS_STEPS, HAS_TEMPERATURES, IS_PROBS, NARROW
 from ...kernels.gpu.cells import ALIGNED_IDS, PACKED
 from ..cpu.layouts import as_pairs
-from .launches import Invalid, absent, as_argument, stream_of
+from .launches import Invalid
+from .memory import absent, constant, stream_of
 
 INT32 = np.dtype(np.int32)
 
@@ -29,8 +30,8 @@ def rounds(request: Request, outputs: tuple[np.ndarray | None, ...]) -> Iterator
 
 def layouts(
     request: Request, outputs: tuple[tuple[np.ndarray | None, int], ...], more: int = 0
-) -> Iterator[tuple[int, tuple[Any, ...], tuple[Any, ...]]]:
-    """For every block of rows: how many rows, arguments that sampling kernels share, outputs as views or None.
+) -> Iterator[tuple[int, int, tuple[Any, ...], tuple[Any, ...]]]:
+    """For every block of rows: position of the first, how many, arguments that sampling kernels share, outputs or None.
 
     `outputs` are views and the number of their axes behind the batch.
     """
@@ -42,8 +43,8 @@ def layouts(
         address, flags = addressed(request, offset, steps, rows, cols)
         flags |= more | (IS_PROBS if request.is_probs else 0) | (PACKED if is_packed(cells) else 0)
         mask, temperatures, given = optional(mask, temperatures)
-        common = (*address, as_argument(cells), mask, flags | given, request.temperature, temperatures)
-        yield shape[0] * shape[1], common, tuple(results)
+        common = (*address, cells, mask, flags | given, request.temperature, temperatures)
+        yield offset, shape[0] * shape[1], common, tuple(results)
 
 
 def run(
@@ -58,11 +59,13 @@ def run(
     which they are does not depend on the draw, and those of the first are counted.
     """
     stream = stream_of(request.cells)
-    invalid, nowhere = Invalid(request.raises, stream), absent(1, np.int64)[:0]
+    invalid = Invalid(request.raises, stream)
     for draw, (part, targets) in enumerate(rounds(request, tuple(output for output, _ in outputs))):
         placed = tuple((target, behind) for target, (_, behind) in zip(targets, outputs, strict=True))
-        for rows, common, results in layouts(part, placed, more):
-            queue(stream, rows, common, results, invalid.array if draw == 0 else nowhere)
+        for offset, rows, common, results in layouts(part, placed, more):
+            queue(stream, rows, common, results, invalid.array if draw == 0 else invalid.nowhere)
+            if draw == 0:
+                invalid.collect(offset)
     return invalid.found()
 
 
@@ -84,9 +87,9 @@ def addressed(
     flags = (steps is not None) * HAS_STEPS | (rows is not None) * HAS_ROWS | (cols is not None) * HAS_COLS
     flags |= ALIGNED_IDS if cols is None and request.first_col % 8 == 0 else 0
     places = (
-        absent(2, np.int64) if steps is None else as_argument(steps),
-        absent(2, np.int64, offset) if rows is None else as_argument(rows),
-        absent(3, np.int64, request.first_col) if cols is None else as_argument(cols),
+        absent(2, np.int64) if steps is None else steps,
+        constant(offset, np.int64, (1, 1)) if rows is None else rows,
+        constant(request.first_col, np.int64, (1, 1, 1)) if cols is None else cols,
     )
     k0, k1 = request.words
     return (np.uint32(k0), np.uint32(k1), request.step, *places), flags
@@ -95,12 +98,12 @@ def addressed(
 def optional(mask: np.ndarray | None, temperatures: np.ndarray | None) -> tuple[Any, Any, int]:
     """A mask and temperatures as kernels take them, and the flags of which of them are given."""
     flags = (0 if mask is None else HAS_MASK) | (0 if temperatures is None else HAS_TEMPERATURES)
-    mask = absent(3, np.uint8) if mask is None else as_argument(mask)
-    return mask, absent(2, np.float64) if temperatures is None else as_argument(temperatures), flags
+    mask = absent(3, np.uint8) if mask is None else mask
+    return mask, absent(2, np.float64) if temperatures is None else temperatures, flags
 
 
 def both_of(index: np.ndarray, axes: int = 2) -> tuple[Any, Any, int]:
     """An index as kernels take it, for int64 and int32, and the flag of which it is."""
     if index.dtype == INT32:
-        return absent(axes, np.int64), as_argument(index), NARROW
-    return as_argument(index), absent(axes, np.int32), 0
+        return absent(axes, np.int64), index, NARROW
+    return index, absent(axes, np.int32), 0

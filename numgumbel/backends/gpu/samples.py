@@ -20,8 +20,9 @@ from ...kernels.gpu.ragged import argmax_ragged
 from ...kernels.gpu.softmax import softmax_rows, softmax_vjp_rows
 from ...kernels.gpu.topk import topk_rows
 from ..cpu.layouts import as_pairs
-from .launches import BUSY, Invalid, absent, as_argument, launch, stored_as, stream_of, workspace
+from .launches import BUSY, Invalid, launch, stored_as
 from .layouts import addressed, both_of, optional, rounds, run, with_flags
+from .memory import absent, stream_of, workspace
 
 # Up to this many categories a row is a warp's, or that of a part of one; longer rows are those of blocks.
 SHORT = 8 * GROUP * WARP
@@ -82,12 +83,12 @@ def ragged(request: Request, offsets: np.ndarray, index: np.ndarray) -> np.ndarr
     """
     stream, rows, cells = stream_of(request.cells), request.batch[0], request.cells
     assert cells is not None
-    invalid, nowhere = Invalid(request.raises, stream), absent(1, np.int64)[:0]
+    invalid = Invalid(request.raises, stream)
     threads = threads_of(-(-request.columns // max(rows, 1)))
     flags = (IS_PROBS if request.is_probs else 0) | (
         PACKED if cells.ctypes.data % 16 == 0 and cells.strides[0] == cells.itemsize else 0
     )
-    values = as_argument(cells[None, None])
+    values = cells[None, None]
     mask, cols = (None if each is None else each[None, None] for each in (request.mask, request.cols))
     per_row = (None if each is None else each[None] for each in (request.steps, request.rows, request.temperatures))
     steps, ids, temperatures = per_row
@@ -97,8 +98,10 @@ def ragged(request: Request, offsets: np.ndarray, index: np.ndarray) -> np.ndarr
         address, there = addressed(part, 0, steps, ids, cols)
         *places, narrow = both_of(target[None])
         common = (*address, values, mask, flags | given | there | narrow, request.temperature, temperatures)
-        behind = (as_argument(offsets), 0, rows, threads, *places, invalid.array if draw == 0 else nowhere)
+        behind = (offsets, 0, rows, threads, *places, invalid.array if draw == 0 else invalid.nowhere)
         launch(argmax_ragged, rows * threads, stream, *common, *behind)
+        if draw == 0:
+            invalid.collect(0)
     return invalid.found()
 
 
@@ -110,7 +113,7 @@ def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
         for offset, shape, (steps, rows, cols, values) in as_pairs(part.batch, operands, (0, 0, 1, 1)):
             address, flags = addressed(part, offset, steps, rows, cols)
             count = math.prod(shape)
-            launch(noise_rows, count * groups, stream, *address, flags, loc, scale, 0, count, as_argument(values))
+            launch(noise_rows, count * groups, stream, *address, flags, loc, scale, 0, count, values)
 
 
 def softmax(request: Request, hard: bool, sample: np.ndarray) -> np.ndarray:
@@ -129,8 +132,8 @@ def _relaxed(request: Request, wanted: int, sample: np.ndarray, cotangent: np.nd
 
     def queue(stream: Any, rows: int, common: Any, results: Any, invalid: Any) -> None:
         target, given = results
-        beside = unread if given is None else as_argument(given)
-        launch(softmax_rows, rows * threads, stream, *common, 0, rows, threads, wanted, beside, as_argument(target), invalid)
+        beside = unread if given is None else given
+        launch(softmax_rows, rows * threads, stream, *common, 0, rows, threads, wanted, beside, target, invalid)
 
     return run(request, ((sample, 1), (cotangent, 1)), queue)
 
@@ -142,8 +145,8 @@ def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gra
     for _offset, shape, (y, c, mask, taus, result) in as_pairs(request.batch, operands, (1, 1, 1, 0, 1)):
         mask, taus, flags = optional(mask, taus)
         rows = math.prod(shape)
-        common = (as_argument(y), as_argument(c), mask, flags, request.temperature, taus, 0, rows, threads)
-        launch(softmax_vjp_rows, rows * threads, stream, *common, as_argument(result))
+        common = (y, c, mask, flags, request.temperature, taus, 0, rows, threads)
+        launch(softmax_vjp_rows, rows * threads, stream, *common, result)
 
 
 def topk(request: Request, index: np.ndarray, score: np.ndarray, threshold: np.ndarray) -> np.ndarray:
@@ -153,7 +156,7 @@ def topk(request: Request, index: np.ndarray, score: np.ndarray, threshold: np.n
     def queue(stream: Any, rows: int, common: Any, results: Any, invalid: Any) -> None:
         at, values, limit = results
         *places, narrow = both_of(at, 3)
-        common, behind = with_flags(common, narrow), (*places, as_argument(values), as_argument(limit))
+        common, behind = with_flags(common, narrow), (*places, values, limit)
         pool = workspace(stream, ((rows, size), request.real), ((rows, size), np.int64))
         launch(topk_rows, rows * threads, stream, *common, 0, rows, *behind, *pool, invalid, block=threads)
 

@@ -1,10 +1,17 @@
 """Arguments of kernels made from NumPy arrays, as a driver makes them."""
 
 import numpy as np
-from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
 from numgumbel.kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, HAS_STEPS, HAS_TEMPERATURES, IS_PROBS
 from numgumbel.kernels.gpu.cells import ALIGNED_IDS, PACKED
+from numgumbel.kernels.gpu.loading import SIMULATED
+
+if SIMULATED:
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+else:
+    import emulator
+
+    from numgumbel.backends.gpu.launches import launch as drivers_launch
 
 WARP = 32
 
@@ -43,9 +50,14 @@ def as_stored(cells):
 
 
 def launch(kernel, threads, *arguments, block=256):
-    """Run a kernel with so many threads, in whole warps."""
+    """Run a kernel with so many threads, in whole warps, on host arrays as they lie."""
     threads = -(-threads // WARP) * WARP
     block = min(block, threads)
-    # Arrays as they lie: passed by themselves they would be copied, and may have to be contiguous.
-    arguments = [FakeCUDAArray(argument) if isinstance(argument, np.ndarray) else argument for argument in arguments]
-    kernel[-(-threads // block), block](*arguments)
+    arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
+    if SIMULATED:  # passed by themselves they would be copied, and may have to be contiguous
+        given = [FakeCUDAArray(each) if isinstance(each, np.ndarray) else each for each in arguments]
+        kernel[-(-threads // block), block](*given)
+        return
+    given = [each if isinstance(each, (np.ndarray, np.uint32, float)) else int(each) for each in arguments]
+    with emulator.lent(arrays):
+        drivers_launch(kernel, threads, 0, *given, block=block)

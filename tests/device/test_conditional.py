@@ -23,7 +23,7 @@ def run(cells, chosen, threads=None, sample=0, scores=False, out=None, **request
     invalid, rows = np.zeros(6, np.int64), outer * inner
     threads = threads or min(32, 1 << max(-(-columns // 8) - 1, 0).bit_length())
     common = (*sampling(KEY, cells, **request), chosen, samples)
-    launch(conditional.conditional_rows, rows * threads, *common, 0, rows, int(scores), threads, out, invalid)
+    launch(conditional.conditional_rows, rows * threads, *common, 0, 0, rows, int(scores), threads, out, invalid)
     return out.reshape(shape), invalid
 
 
