@@ -21,8 +21,8 @@ NEW = object()
 def again(function: Callable[..., Any], arguments: dict[str, Any], first: Any) -> Any:
     """The result of a call on a GPU whose like has been made before; `NEW` for any other.
 
-    `arguments` are the function's own; `first` is the one whose family the results have. A call that has no like is made, with a
-    record of what it does, so that the next has one.
+    `arguments` are the function's own; `first` is the one whose family the results have. A call that has no like is made, with
+    a record of what it does, so that the next has one.
     """
     if type(first) is np.ndarray or record() is not None:
         return NEW

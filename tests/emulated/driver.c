@@ -198,6 +198,7 @@ Result cuStreamBeginCapture(void *stream, int mode) {
 }
 Result cuStreamEndCapture(void *stream, void **graph) { Stream *s = stream_of(stream); *graph = s->capture; s->capture = 0; return *graph ? OK : 902; }
 Result cuGraphInstantiate(void **executable, void *graph, unsigned long long flags) { *executable = graph; return OK; }
+Result cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long flags) { *executable = graph; return OK; }
 Result cuGraphInstantiateWithParams(void **executable, void *graph, void *parameters) { *executable = graph; return OK; }
 Result cuGraphLaunch(void *executable, void *stream) {
     Graph *graph = executable;

@@ -201,7 +201,7 @@ class Translation:
                 wide = f"({'' if kind[0] == 's' else 'unsigned '}{'__int128' if width == 64 else 'long long'})"
                 found |= {"mul": f"({wide}{{0}} * {wide}{{1}}) >> {width}"}
             found |= {"shf": "shf_l({0}, {1}, {2})" if "l" in middle else "shf_r({0}, {1}, {2})"}
-            if kind[0] == "s":  # signed overflow wraps on a device, and is nothing in C
+            if kind[0] == "s" and "hi" not in middle:  # signed overflow wraps on a device, and is nothing in C
                 found = {
                     key: _unsigned(value, kind) if key in ("add", "sub", "mul", "mad", "neg") else value
                     for key, value in found.items()

@@ -24,7 +24,7 @@ if SIMULATED:
         """A simulated device array."""
         return FakeCUDAArray(view.view(np.ndarray))
 
-    def empty_numba(shape: tuple[int, ...], dtype: Any, like: DeviceView) -> DeviceView:
+    def empty_numba(shape: tuple[int, ...], dtype: Any, like: DeviceView | None) -> DeviceView:
         """New memory."""
         return view_numba(FakeCUDAArray(np.empty(shape, dtype)))
 

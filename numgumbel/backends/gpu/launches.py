@@ -55,7 +55,7 @@ class Launch:
         names = kernel.py_func.__code__.co_varnames[: len(arguments)]
         self.named = dict(zip(names, self._starts(signature), strict=True))
         slots = np.zeros(len(self.values), np.uint64)
-        self._room = memoryview(slots).cast("B")
+        self._room = slots.data.cast("B")
         self._parameters = slots.ctypes.data + 8 * np.arange(len(slots), dtype=np.uint64)
         self._address, self._lock = self._parameters.ctypes.data, threading.Lock()
 

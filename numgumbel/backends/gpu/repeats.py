@@ -99,7 +99,7 @@ def again(function: Callable[..., Any], arguments: dict[str, Any], first: Any, f
         for name in _names(function):
             if name != "step" or not moves:
                 given.add(arguments[name])
-        signature = function, stream_of_owner(first), moves, *given.layout
+        signature = function, current_gpu(), stream_of_owner(first), moves, *given.layout
         call = _known.calls.get(signature)
     except (_Strange, TypeError):  # TypeError: of what no dictionary takes for a key
         return new
@@ -157,13 +157,11 @@ class Repeated:
         block: Any,
     ) -> None:
         self._parts, self._makers, self._result, self._spans, self._written = parts, makers, result, spans, written
-        self._block, self._gpu = block, current_gpu()
+        self._block = block
         self._stream = parts[0].launch.stream if parts else 0
 
     def fits(self, pointers: list[int]) -> bool:
-        """Whether all is as it was: the current GPU, the workspace, and no result on an input."""
-        if current_gpu() != self._gpu:
-            return False
+        """Whether the workspace is as it was, and no result lies on an input."""
         if self._block is not None and (
             workspace_block(self._stream) is not self._block or is_captured(self._stream)
         ):  # a graph's is kept for good
@@ -191,6 +189,8 @@ def _prepared(
     made: Record, result: Any, arguments: dict[str, Any], given: Given, first: Any, family: Family, moves: bool
 ) -> Repeated | None:
     """A repetition of the call of which there is a record, or None where something in it could not be told apart."""
+    if family.view(first).gpu not in (None, current_gpu()):  # type: ignore[attr-defined]  # a device's view
+        return None
     key, step, out = arguments.get("key"), arguments.get("step") if moves else None, arguments.get("out")
     known = given.arrays + [array for array, _, _ in made.created]
     pointers = given.pointers + [layout_of(family)(array)[1] for array, _, _ in made.created]
@@ -217,9 +217,12 @@ def _prepared(
     if -1 in places:
         return None
 
+    kind = type(result) if isinstance(result, tuple) else None
+    del result, results  # what is made here holds no array
+
     def gathered(arrays: list[Any]) -> Any:
         items: list[Any] = [None if place is None else arrays[place] for place in places]
-        return type(result)(*items) if isinstance(result, tuple) else items[0]
+        return items[0] if kind is None else kind(*items)
 
     outs = [each for each in (out if isinstance(out, tuple) else (out,)) if each is not None]
     written = [i for i, array in enumerate(given.arrays) if any(array is each for each in outs)]
