@@ -1,4 +1,4 @@
-"""The GPU's kernels on small shapes in Numba's simulator, against the CPU's."""
+"""The GPU's kernels on small shapes in Numba's simulator, against the CPU's: every operation through its public function."""
 
 import importlib.util
 import os
@@ -10,19 +10,23 @@ import pytest
 
 pytestmark = pytest.mark.cuda
 
-FILES = sorted((Path(__file__).parent / "simulated").glob("test_*.py"))
 
-# Scalars are compiled once a process, 20 s of it: two processes have them all, as many as the tests are run in.
-GROUPS = {"one": FILES[0::2], "two": FILES[1::2]}
-
-
-@pytest.mark.parametrize("group", GROUPS)
-def test_simulated(group):
+def test_in_numbas_simulator():
     if importlib.util.find_spec("numba_cuda") is None:
         pytest.skip('numba-cuda is missing: pip install -e ".[cuda-compile]"')
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", *map(str, GROUPS[group])],
-        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-o",
+            "addopts=",
+            str(Path(__file__).parent / "device"),
+        ],
+        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "NUMGUMBEL_TEST_DEVICE": "simulated"},
         capture_output=True,
         text=True,
         check=False,

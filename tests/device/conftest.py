@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(config, items):
     """Leave out what is too slow for the simulator, and what only it has."""
     if DEVICE == "simulated":
         kept = [item for item in items if item.get_closest_marker("simulated")]
-        config.hook.pytest_deselected([item for item in items if item not in kept])
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
 
 

@@ -6,6 +6,8 @@ import pytest
 import numgumbel as ng
 from numgumbel.kernels.gpu.loading import cuda
 
+pytestmark = pytest.mark.simulated
+
 KEY = ng.key(11, "device")
 
 
