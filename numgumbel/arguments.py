@@ -214,7 +214,7 @@ def _offsets(offsets: Any, name: str, size: int, family: Family) -> np.ndarray:
     ends = integer_array(offsets, "offsets", family)
     if ends.ndim != 1 or not len(ends):
         raise ValueError(f"offsets must have one axis and at least one element, got shape {ends.shape}")
-    if isinstance(ends, DeviceView):  # the kernel looks no further than the values go
+    if isinstance(ends, DeviceView):  # the kernel finds a row that leaves the values invalid
         return ends
     step = 1 << 15
     for start in range(0, len(ends), step):

@@ -140,7 +140,8 @@ def argmax_ragged(
     cols : IN int64[1, 1, N]
         As in `argmax_rows`, one a value; ids that are positions in the row are given as 0 alone.
     offsets : IN int64[rows + 1]
-        Where each row starts, and the last ends: not decreasing, from 0 to N.
+        Where each row starts, and the last ends. Nobody has looked at them: a row that ends before it starts, or leaves the
+        values, is invalid, as an empty one is.
     first, last : int64
         Rows to do.
     threads : int64
@@ -160,8 +161,11 @@ def argmax_ragged(
     address = row_address(k0, k1, step, steps, rows, flags, 0, row, row)
     t = temperature_of(temperature, temperatures, flags, 0, row)
     thread = number & (threads - 1)
+    low, high = offsets[row], offsets[row + 1]
+    if low < 0 or high < low or high > cells.shape[2]:
+        low, high = int64(0), int64(0)
     best, at, unordered = best_of_stretch(
-        x, b, address, cols, cells, mask, flags, t, offsets[row], offsets[row + 1], thread, threads, min(threads, WARP)
+        x, b, address, cols, cells, mask, flags, t, low, high, thread, threads, min(threads, WARP)
     )
     at = int64(UNORDERED) if unordered else at
     if threads == THREADS:

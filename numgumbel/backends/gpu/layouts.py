@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,19 +14,46 @@ from ...kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, HAS_STEPS, HAS_TE
 from ...kernels.gpu.cells import ALIGNED_IDS, PACKED
 from ..cpu.layouts import as_pairs
 from .launches import Invalid
-from .memory import absent, constant, stream_of
+from .memory import absent, constant, numbered, stream_of
 
 INT32 = np.dtype(np.int32)
 
+# Up to this many rows, several draws are one launch.
+ROWS_OF_ONE_ROUND = 1 << 16
 
-def rounds(request: Request, outputs: tuple[np.ndarray | None, ...]) -> Iterator[tuple[Request, tuple[np.ndarray | None, ...]]]:
-    """The request draw by draw."""
+
+Outputs = tuple[np.ndarray | None, ...]
+
+
+def rounds(request: Request, outputs: Outputs, stream: int, most: int = ROWS_OF_ONE_ROUND) -> Iterator[tuple[Request, Outputs]]:
+    """The request as one or several without `draws`: draws of a small batch become rows, those of a large one come one by one.
+
+    So does the first where invalid rows are to be told, since which they are does not depend on the draw; and so do all where
+    each row has a step of its own, which the host cannot add to.
+    """
     if request.draws is None:
         yield request, outputs
         return
-    for draw in range(request.draws):
-        part = tuple(None if output is None else output[draw] for output in outputs)
-        yield replace(request, step=request.step + draw, draws=None), part
+    many = max(min(most, ROWS_OF_ONE_ROUND) // max(math.prod(request.batch), 1), 1) if request.steps is None else 1
+    first = 0
+    while first < request.draws:
+        count = min(1 if request.raises and first == 0 else many, request.draws - first)
+        part = replace(request, step=request.step + first, draws=None)
+        if count == 1:
+            yield part, tuple(None if output is None else output[first] for output in outputs)
+        else:
+            placed = tuple(None if output is None else output[first : first + count] for output in outputs)
+            yield _as_rows(part, count, stream), placed
+        first += count
+
+
+def _as_rows(request: Request, count: int, stream: int) -> Request:
+    """So many draws of a request as one of as many times its rows: later steps, and the ids that the rows have in each."""
+    batch, numbers = (count, *request.batch), numbered(ROWS_OF_ONE_ROUND, stream)
+    ids: Any = numbers[: math.prod(request.batch)].reshape(request.batch) if request.rows is None else request.rows
+    later: Any = numbers[:count].reshape(count, *(1 for _ in request.batch))
+    ids, later = (np.broadcast_to(each, batch, subok=True) for each in (ids, later))
+    return replace(request, batch=batch, steps=later, rows=ids)
 
 
 def layouts(
@@ -52,15 +80,17 @@ def run(
     outputs: tuple[tuple[np.ndarray | None, int], ...],
     queue: Callable[[Any, int, tuple[Any, ...], tuple[Any, ...], Any], None],
     more: int = 0,
+    most: int = ROWS_OF_ONE_ROUND,
 ) -> np.ndarray:
     """Queue kernels for every draw and block of rows; count and some first positions of invalid rows.
 
     `queue` gets the stream, the number of rows, arguments that sampling kernels share, outputs, and where invalid rows go:
-    which they are does not depend on the draw, and those of the first are counted.
+    which they are does not depend on the draw, and those of the first are counted. No launch has more than `most` rows of
+    several draws.
     """
     stream = stream_of(request.cells)
     invalid = Invalid(request.raises, stream)
-    for draw, (part, targets) in enumerate(rounds(request, tuple(output for output, _ in outputs))):
+    for draw, (part, targets) in enumerate(rounds(request, tuple(output for output, _ in outputs), stream, most)):
         placed = tuple((target, behind) for target, (_, behind) in zip(targets, outputs, strict=True))
         for offset, rows, common, results in layouts(part, placed, more):
             queue(stream, rows, common, results, invalid.array if draw == 0 else invalid.nowhere)

@@ -177,6 +177,17 @@ def workspace(stream: int, *wanted: tuple[tuple[int, ...], Any]) -> list[DeviceV
     return (Workspace() if made is not None and made.owns else _workspace).arrays(stream, *wanted)
 
 
+_numbers: dict[tuple[int, int], DeviceView] = {}
+
+
+def numbered(count: int, stream: int) -> DeviceView:
+    """0, 1, 2, ..., so many, in a GPU's memory."""
+    place = current_gpu(), count
+    if place not in _numbers:
+        _numbers[place] = sent(np.arange(count), stream, "a table of numbers in the device's memory")
+    return _numbers[place]
+
+
 def workspace_block(stream: int) -> DeviceView | None:
     """The memory that `workspace` gives pieces of in this thread, if it has any yet."""
     return _workspace.block(stream)

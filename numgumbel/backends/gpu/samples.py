@@ -21,7 +21,7 @@ from ...kernels.gpu.softmax import softmax_rows, softmax_vjp_rows
 from ...kernels.gpu.topk import topk_rows
 from ..cpu.layouts import as_pairs
 from .launches import BUSY, Invalid, launch, stored_as
-from .layouts import addressed, both_of, optional, rounds, run, with_flags
+from .layouts import ROWS_OF_ONE_ROUND, addressed, both_of, optional, rounds, run, with_flags
 from .memory import absent, stream_of, workspace
 
 # Up to this many categories a row is a warp's, or that of a part of one; longer rows are those of blocks.
@@ -93,7 +93,7 @@ def ragged(request: Request, offsets: np.ndarray, index: np.ndarray) -> np.ndarr
     per_row = (None if each is None else each[None] for each in (request.steps, request.rows, request.temperatures))
     steps, ids, temperatures = per_row
     mask, temperatures, given = optional(mask, temperatures)
-    for draw, (part, (target,)) in enumerate(rounds(request, (index,))):
+    for draw, (part, (target,)) in enumerate(rounds(request, (index,), stream, 1)):
         assert target is not None
         address, there = addressed(part, 0, steps, ids, cols)
         *places, narrow = both_of(target[None])
@@ -108,7 +108,7 @@ def ragged(request: Request, offsets: np.ndarray, index: np.ndarray) -> np.ndarr
 def noise(request: Request, loc: float, scale: float, out: np.ndarray) -> None:
     """The field. `out` OUT real, leading + batch + (columns,)."""
     stream, groups = stream_of(out), -(-request.columns // GROUP)
-    for part, (target,) in rounds(request, (out,)):
+    for part, (target,) in rounds(request, (out,), stream):
         operands = (part.steps, part.rows, part.cols, target)
         for offset, shape, (steps, rows, cols, values) in as_pairs(part.batch, operands, (0, 0, 1, 1)):
             address, flags = addressed(part, offset, steps, rows, cols)
@@ -160,7 +160,7 @@ def topk(request: Request, index: np.ndarray, score: np.ndarray, threshold: np.n
         pool = workspace(stream, ((rows, size), request.real), ((rows, size), np.int64))
         launch(topk_rows, rows * threads, stream, *common, 0, rows, *behind, *pool, invalid, block=threads)
 
-    return run(request, ((index, 1), (score, 1), (threshold, 0)), queue)
+    return run(request, ((index, 1), (score, 1), (threshold, 0)), queue, most=ROWS_OF_ONE_ROUND // size)
 
 
 def block_of(columns: int) -> int:
