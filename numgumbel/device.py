@@ -44,6 +44,13 @@ class DeviceView(np.ndarray):
         """Refused: it would read."""
         raise TypeError("an array in a GPU's memory was to be converted by the host")
 
+    def __getitem__(self, place: Any) -> Any:
+        """A part; refused where that would be a number rather than an array."""
+        part = super().__getitem__(place)
+        if not isinstance(part, DeviceView):
+            raise TypeError("an array in a GPU's memory was to be read by the host")
+        return part
+
     def reshape(self, *shape: Any, **options: Any) -> Any:
         """Another shape of the same memory; refused where that would be a copy."""
         reshaped = super().reshape(*shape, **options)

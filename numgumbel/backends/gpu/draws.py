@@ -147,7 +147,7 @@ def chosen_columns(request: Request, index: np.ndarray) -> np.ndarray:
         return index
     stream, ids = stream_of(request.cells), request.family.new(index.shape, np.dtype(np.int64), request.cells)
     for draw in range(request.draws or 1):
-        here, there = (index, ids) if request.draws is None else (index[draw], ids[draw])
+        here, there = (index, ids) if request.draws is None else (index[draw, ...], ids[draw, ...])
         for offset, shape, (cols, at, col) in as_pairs(request.batch, (request.cols, here, there), (1, 0, 0)):
             (*_, columns), flags = addressed(request, offset, None, None, cols)
             *places, narrow = both_of(at)

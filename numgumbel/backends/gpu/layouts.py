@@ -40,7 +40,7 @@ def rounds(request: Request, outputs: Outputs, stream: int, most: int = ROWS_OF_
         count = min(1 if request.raises and first == 0 else many, request.draws - first)
         part = replace(request, step=request.step + first, draws=None)
         if count == 1:
-            yield part, tuple(None if output is None else output[first] for output in outputs)
+            yield part, tuple(None if output is None else output[first, ...] for output in outputs)
         else:
             placed = tuple(None if output is None else output[first : first + count] for output in outputs)
             yield _as_rows(part, count, stream), placed
