@@ -24,7 +24,7 @@ if SIMULATED:
         """A simulated device array."""
         return FakeCUDAArray(view.view(np.ndarray))
 
-    def empty_numba(shape: tuple[int, ...], dtype: Any, like: DeviceView | None) -> DeviceView:
+    def empty_numba(shape: tuple[int, ...], dtype: Any, like: DeviceView) -> DeviceView:
         """New memory."""
         return view_numba(FakeCUDAArray(np.empty(shape, dtype)))
 
@@ -44,7 +44,7 @@ else:
         array = cuda.from_cuda_array_interface(interface_of(view), owner=view.owner, sync=False)
         return array if array.dtype == view.dtype else array.view(view.dtype)
 
-    def empty_numba(shape: tuple[int, ...], dtype: Any, like: DeviceView | None) -> DeviceView:
+    def empty_numba(shape: tuple[int, ...], dtype: Any, like: DeviceView) -> DeviceView:
         """New memory, on the device of another array."""
         with on_device_of(like):
             words = np.dtype(dtype) if np.dtype(dtype).kind != "V" else np.dtype(np.int16)
@@ -160,9 +160,11 @@ def layout_of(family: Family) -> Callable[[Any], tuple[Any, int]]:
 
 
 def _maker_numba(shape: tuple[int, ...], dtype: np.dtype, like: Any) -> Callable[[], tuple[Any, int]]:
+    words = np.dtype(np.int16) if dtype.kind == "V" else dtype
+
     def make() -> tuple[Any, int]:
-        array = empty_numba(shape, dtype, None).owner
-        return array, array.device_ctypes_pointer.value or 0
+        array = cuda.device_array(shape, words)
+        return array if words == dtype else array.view(dtype), array.device_ctypes_pointer.value or 0
 
     return make
 

@@ -64,7 +64,11 @@ class Given:
         look = _looks.get(kind)
         if look is not None:
             layout, pointer = look(value)
-            same = next((i for i, other in enumerate(self.arrays) if other is value), None) if self.arrays else None
+            same = 0
+            for other in self.arrays:  # which of those before it it is, if any
+                if other is value:
+                    break
+                same += 1
             self.arrays.append(value)
             self.pointers.append(pointer)
             self.layout += kind, layout, pointer % PIECE, same
@@ -133,11 +137,15 @@ class _Part:
         self.step = launch.named.get("step") if step is not None else None
         self.later = 0 if self.step is None else launch.values[self.step] - step
 
-    def queue(self, sources: list[int], key: Any, step: Any, stream: int) -> None:
-        """Queue it with memory, key and step of a call."""
-        values = self.launch.values.copy()
+    def place(self, sources: list[int]) -> None:
+        """Let it work on this memory from now on."""
+        values = self.launch.values
         for at, source, offset in self.addresses:
             values[at] = sources[source] + offset
+
+    def queue(self, key: Any, step: Any, stream: int) -> None:
+        """Queue it with key and step of a call."""
+        values = self.launch.values
         if self.words is not None:
             values[self.words[0]], values[self.words[1]] = key._value & 0xFFFFFFFF, key._value >> 32
         if self.step is not None:
@@ -146,7 +154,7 @@ class _Part:
 
 
 class Repeated:
-    """A call that can be made again."""
+    """A call that can be made again, by the thread that has made it."""
 
     def __init__(
         self,
@@ -160,6 +168,7 @@ class Repeated:
         self._parts, self._makers, self._result, self._spans, self._written = parts, makers, result, spans, written
         self._block = block
         self._stream = parts[0].launch.stream if parts else 0
+        self._sources: list[int] = []  # where the last one worked, and its results lay on none of its inputs
 
     def fits(self, pointers: list[int]) -> bool:
         """Whether the workspace is as it was, and no result lies on an input."""
@@ -167,7 +176,7 @@ class Repeated:
             workspace_block(self._stream) is not self._block or is_captured(self._stream)
         ):  # a graph's is kept for good
             return False
-        if not self._written:
+        if not self._written or (not self._makers and pointers == self._sources):
             return True
         pieces = [(pointer + low, pointer + high) for pointer, (low, high) in zip(pointers, self._spans, strict=True)]
         return not any(
@@ -181,8 +190,12 @@ class Repeated:
         """Make it with these arrays."""
         made = [maker() for maker in self._makers]
         sources = given.pointers + [pointer for _, pointer in made]
+        if sources != self._sources:
+            self._sources = sources
+            for part in self._parts:
+                part.place(sources)
         for part in self._parts:
-            part.queue(sources, key, step, self._stream)
+            part.queue(key, step, self._stream)
         return self._result(given.arrays + [array for array, _ in made])
 
 
