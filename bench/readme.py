@@ -68,11 +68,19 @@ def gpu_code_table(results, source):
     return "\n".join(lines) + "\n"
 
 
+def gpu_host_table(results, source):
+    """Markdown table of what calls cost the host."""
+    lines = [f"| 4096 x 18 float32 (from `{source}`, written by `bench/gpu_host.py`, with a driver that does nothing) | us |", "|---|---|"]
+    lines += [f"| {row['name']} | {row['us']:.1f} |" for row in results["calls"]]
+    return "\n".join(lines) + "\n"
+
+
 # What stands between the marks of that name: the kind of results that it is made from, how, and the page.
 TABLES = {
     "cpu": ("cpu", cpu_table, README),
     "against": ("cpu", against_table, README),
     "scalars": ("scalars", scalar_table, README),
+    "gpu-host": ("gpu-host", gpu_host_table, GPU),
     "gpu-code": ("gpu-code", gpu_code_table, GPU),
 }
 

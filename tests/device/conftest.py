@@ -15,7 +15,7 @@ import pytest
 
 HERE = Path(__file__).parent
 DEVICE = os.environ.get("NUMGUMBEL_TEST_DEVICE")
-PUBLIC = {"test_face.py", "test_verify.py"}
+PUBLIC = {"test_face.py", "test_nb.py", "test_properties.py", "test_verify.py"}
 
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "emulated")]
 if DEVICE == "simulated":
