@@ -70,7 +70,10 @@ def gpu_code_table(results, source):
 
 def gpu_host_table(results, source):
     """Markdown table of what calls cost the host."""
-    lines = [f"| 4096 x 18 float32 (from `{source}`, written by `bench/gpu_host.py`, with a driver that does nothing) | us |", "|---|---|"]
+    lines = [
+        f"| 4096 x 18 float32 (from `{source}`, written by `bench/gpu_host.py`, with a driver that does nothing) | us |",
+        "|---|---|",
+    ]
     lines += [f"| {row['name']} | {row['us']:.1f} |" for row in results["calls"]]
     return "\n".join(lines) + "\n"
 

@@ -11,7 +11,7 @@ from .arguments import Request
 from .dispatch import host_view, operation
 from .keys import Key
 from .plain import are_plain, plain_mask, plain_rows
-from .repeating import NEW, again
+from .shortcuts import NEW, again
 
 __all__ = ["Actions", "LogProbEntropy", "log_prob_entropy", "log_prob_entropy_vjp", "sample_actions"]
 

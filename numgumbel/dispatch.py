@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class Family:
         numpy.ndarray -> array of the family on the same memory.
     empty : callable
         (shape, dtype, like) -> numpy.ndarray on new memory, where the array that `like` is a view of has its own.
+    of : callable, optional
+        array -> the family that it is of, where a type has arrays in the memory of hosts and of GPUs.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Family:
     view: Callable[[Any], np.ndarray]
     wrap: Callable[[np.ndarray], Any]
     empty: Callable[[tuple[int, ...], Any, Any], np.ndarray] = lambda shape, dtype, like: np.empty(shape, dtype)
+    of: Callable[[Any], Family] | None = None
 
     @property
     def is_host(self) -> bool:
@@ -103,12 +106,13 @@ def family_of(array: object, name: str) -> Family:
             known = ", ".join(sorted(family.name for family in _families))
             raise TypeError(f"{name} is a {kind.__module__}.{kind.__qualname__}, which is none of: {known}")
         _by_type[kind] = family
-    return family
+    return family if family.of is None else family.of(array)
 
 
 def known_family(array: object) -> Family | None:
     """The family of an array of a type that has been seen before."""
-    return _by_type.get(type(array))
+    family = _by_type.get(type(array))
+    return family if family is None or family.of is None else family.of(array)
 
 
 def host_view(array: object, name: str, beside: Family) -> np.ndarray:
@@ -192,11 +196,23 @@ def _is_torch(kind: type) -> bool:
     return any(base.__module__ == "torch" and base.__name__ == "Tensor" for base in kind.__mro__)
 
 
-def _view_torch(tensor: Any) -> DeviceView:
-    if not tensor.is_cuda:
-        raise TypeError("torch tensors are taken on CUDA devices: pass a CPU tensor as tensor.detach().numpy()")
-    view: DeviceView = _backend("view_torch")(tensor)
-    return view
+def _adapter(name: str) -> Callable[..., Any]:
+    """A function of the adapter of torch's CPU tensors, which imports torch: one has arrived."""
+    return lambda *arguments: getattr(importlib.import_module("numgumbel.backends.cpu.tensors"), name)(*arguments)
+
+
+def _torch_family(tensor: Any) -> Family:
+    """That of a tensor by its device."""
+    place = tensor.device.type
+    if place not in _TORCH:
+        raise TypeError(f"torch tensors are taken on cpu and cuda, got one on {place}: move it with tensor.cpu()")
+    return _TORCH[place]
+
+
+_TORCH = {
+    "cpu": Family("torch", "cpu", _is_torch, _adapter("view"), _adapter("wrap"), _adapter("empty")),
+    "cuda": Family("torch CUDA", "gpu", _is_torch, _backend("view_torch"), _backend("wrap_torch"), _backend("empty_torch")),
+}
 
 
 def device_families() -> list[Family]:
@@ -218,7 +234,7 @@ def device_families() -> list[Family]:
             _backend("wrap_numba"),
             _backend("empty_numba"),
         ),
-        Family("torch", "gpu", _is_torch, _view_torch, _backend("wrap_torch"), _backend("empty_torch")),
+        replace(_TORCH["cuda"], name="torch", of=_torch_family),
         Family("CuPy", "gpu", _from("cupy", "ndarray"), _of_interface, _backend("wrap_cupy"), _backend("empty_cupy")),
     ]
 

@@ -11,7 +11,7 @@ from . import arguments as check
 from .device import DeviceView
 from .dispatch import family_of, host_view, operation
 from .plain import are_plain, plain_mask, plain_rows
-from .repeating import NEW, again
+from .shortcuts import NEW, again
 
 __all__ = ["Draw", "draw", "merge"]
 

@@ -13,7 +13,7 @@ from .dispatch import Family, family_of, host_view, operation
 from .kernels.field import COLUMN_END
 from .keys import check_key
 from .plain import are_plain, plain_mask, plain_rows
-from .repeating import NEW, again
+from .shortcuts import NEW, again
 
 __all__ = [
     "TopK",

@@ -95,12 +95,14 @@ def test_host_and_device_do_not_mix():
         ng.categorical(key, on_device, invalid="no")
 
 
-def test_cpu_tensors_are_told_what_to_do():
+def test_tensors_elsewhere_are_told_what_to_do():
     torch = pytest.importorskip("torch", reason="pip install torch")
     import numgumbel as ng
 
-    with pytest.raises(TypeError, match=r"pass a CPU tensor as tensor.detach\(\).numpy\(\)"):
-        ng.categorical(ng.key(1), torch.zeros(2, 3))
+    with pytest.raises(
+        TypeError, match=r"torch tensors are taken on cpu and cuda, got one on meta: move it with tensor.cpu\(\)"
+    ):
+        ng.categorical(ng.key(1), torch.zeros(2, 3, device="meta"))
 
 
 def test_pointers_of_empty_arrays():

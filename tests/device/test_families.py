@@ -75,7 +75,7 @@ def test_torch(torch):
         np.testing.assert_array_equal(
             ng.categorical(KEY, part, step=step).numpy(), ng.categorical(KEY, x[::2, 1:9:2], step=step)
         )
-    with pytest.raises(TypeError, match="mask is a NumPy array and the logits are a torch array"):
+    with pytest.raises(TypeError, match="mask is a NumPy array and the logits are a torch CUDA array"):
         ng.categorical(KEY, there, mask=np.ones((6, 10), bool))
 
 

@@ -151,7 +151,7 @@ def _layout_torch(tensor: Any) -> tuple[Any, int]:
     return (tensor.shape, tensor.stride(), tensor.dtype, tensor.get_device(), tensor.requires_grad), tensor.data_ptr()
 
 
-_LAYOUTS = {"CUDA": _layout_interface, "Numba device": _layout_numba, "CuPy": _layout_cupy, "torch": _layout_torch}
+_LAYOUTS = {"CUDA": _layout_interface, "Numba device": _layout_numba, "CuPy": _layout_cupy, "torch CUDA": _layout_torch}
 
 
 def layout_of(family: Family) -> Callable[[Any], tuple[Any, int]]:
@@ -191,7 +191,7 @@ def _maker_torch(shape: tuple[int, ...], dtype: np.dtype, like: Any) -> Callable
     return make
 
 
-_MAKERS = {"CUDA": _maker_numba, "Numba device": _maker_numba, "CuPy": _maker_cupy, "torch": _maker_torch}
+_MAKERS = {"CUDA": _maker_numba, "Numba device": _maker_numba, "CuPy": _maker_cupy, "torch CUDA": _maker_torch}
 
 
 def makers(family: Family) -> Callable[[tuple[int, ...], np.dtype, Any], Callable[[], tuple[Any, int]]]:

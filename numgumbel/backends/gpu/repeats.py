@@ -6,7 +6,6 @@ call; a repetition compares layouts, makes arrays for the results, fills the par
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ from ...device import Record, recording
 from ...dispatch import Family, known_family
 from ...kernels.gpu.loading import SIMULATED
 from ...keys import Key
+from ...shortcuts import names
 from .families import layout_of, makers
 from .launches import Launch
 from .memory import current_gpu, is_captured, stream_of_owner, workspace_block
@@ -101,7 +101,7 @@ def again(function: Callable[..., Any], arguments: dict[str, Any], first: Any, f
     key, step, given = arguments.get("key"), arguments.get("step"), Given()
     moves = type(step) is int and 0 <= step < FAR
     try:
-        for name in _names(function):
+        for name in names(function):
             if name != "step" or not moves:
                 given.add(arguments[name])
         signature = function, current_gpu(), stream_of_owner(first), moves, *given.layout
@@ -112,20 +112,13 @@ def again(function: Callable[..., Any], arguments: dict[str, Any], first: Any, f
         return new
     if call is not None and call.fits(given.pointers):
         return call.make(key, step, given)
-    arguments = {name: arguments[name] for name in _names(function)}
+    arguments = {name: arguments[name] for name in names(function)}
     with recording(owns=False) as made:
         result = function(**arguments)
     if len(_known.calls) >= MOST:
         _known.calls.clear()
     _known.calls[signature] = _prepared(made, result, arguments, given, first, family, moves) or _NEVER
     return result
-
-
-@functools.cache
-def _names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Names of a function's arguments."""
-    code = function.__code__
-    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 class _Part:

@@ -1,0 +1,71 @@
+"""torch's CPU tensors as ndarrays on the same memory, and back. Imported when a tensor has arrived, and torch with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch as _torch
+
+__all__ = ["call", "empty", "view", "wrap"]
+
+_WORDS = _torch.int16  # of bfloat16, of which torch gives NumPy no view
+
+
+def view(tensor: Any) -> np.ndarray:
+    """The memory of a tensor; its gradient is the caller's matter."""
+    if tensor.layout is not _torch.strided:
+        raise TypeError(f"torch tensors are taken where they are strided, got {tensor.layout}: call tensor.to_dense()")
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.dtype is _torch.bfloat16:
+        import ml_dtypes as _ml_dtypes
+
+        words: np.ndarray = tensor.view(_WORDS).numpy()
+        return words.view(_ml_dtypes.bfloat16)
+    array: np.ndarray = tensor.numpy()
+    return array
+
+
+def wrap(array: np.ndarray) -> Any:
+    """A tensor on the memory of an ndarray."""
+    if array.dtype.kind == "V":
+        return _torch.from_numpy(array.view(np.int16)).view(_torch.bfloat16)
+    return _torch.from_numpy(array)
+
+
+def empty(shape: tuple[int, ...], dtype: Any, like: Any) -> np.ndarray:
+    """New memory."""
+    return np.empty(shape, dtype)
+
+
+def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """What a function of ndarrays gives for tensors, as tensors: the tensors given in ``out`` where there are any.
+
+    Tensors go in as ndarrays on their memory, so that calls of few arguments take their short way.
+    """
+    given = {name: _outward(value) for name, value in arguments.items()}
+    result = function(**given)
+    return _inward(result, given.get("out"), arguments.get("out"))
+
+
+def _outward(value: Any) -> Any:
+    if isinstance(value, _torch.Tensor):
+        return view(value) if value.device.type == "cpu" else value
+    if isinstance(value, tuple):
+        parts = [_outward(each) for each in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value
+
+
+def _inward(result: Any, out: Any, given: Any) -> Any:
+    if isinstance(result, tuple):
+        outs = out if isinstance(out, tuple) else (None,) * len(result)
+        tensors = given if isinstance(given, tuple) else (None,) * len(result)
+        return type(result)(*(_inward(part, a, b) for part, a, b in zip(result, outs, tensors, strict=True)))
+    if result is None:
+        return None
+    if result is out and given is not None:
+        return given
+    return wrap(np.asarray(result))
