@@ -23,8 +23,8 @@ def again(function: Callable[..., Any], arguments: dict[str, Any], first: Any) -
     """The result of a call that has a shorter way; `NEW` for any other.
 
     `arguments` are the function's own; `first` is the one whose family the results have. torch's CPU tensors are ndarrays for
-    the length of a call. A call on a GPU whose like has been made before is a repetition of it; one that has no like is made with
-    a record of what it does, so that the next has one.
+    the length of a call. A call on a GPU whose like has been made before is a repetition of it; the first of its kind is made
+    with a record of what it does, so that others may be.
     """
     if type(first) is np.ndarray or record() is not None:
         return NEW
