@@ -215,13 +215,48 @@ _TORCH = {
 }
 
 
+_namespaces: dict[str, Family] = {}
+
+
+def _is_jax(kind: type) -> bool:
+    """Of JAX, whose arrays have the interface of GPUs on the CPU, too."""
+    return kind.__module__.split(".")[0] in ("jax", "jaxlib")
+
+
+def _is_exchanged(kind: type) -> bool:
+    """Whether arrays of a type are to be had by DLPack; what JAX traces is none."""
+    if _is_jax(kind) and "Tracer" in kind.__name__:
+        raise TypeError("an array that JAX traces is taken by the functions of numgumbel.jax")
+    return hasattr(kind, "__dlpack__") and hasattr(kind, "__dlpack_device__")
+
+
+def _exchanged_family(array: Any) -> Family:
+    """That of an array of the array API standard by its namespace, which makes the results."""
+    device = int(array.__dlpack_device__()[0])
+    if device != _DLPACK_CPU:
+        raise TypeError(
+            f"{type(array).__module__} arrays are taken in host memory, got one on DLPack device {device}: move it there, or "
+            "hand it to CuPy by cupy.from_dlpack"
+        )
+    space = array.__array_namespace__() if hasattr(array, "__array_namespace__") else np
+    name = space.__name__
+    if name not in _namespaces:
+        label = "JAX" if name == "jax.numpy" else name
+        view = np.asarray if label == "JAX" else np.from_dlpack  # JAX's bfloat16 has no name in DLPack of NumPy's
+        _namespaces[name] = Family(label, "cpu", _is_exchanged, view, space.asarray)
+    return _namespaces[name]
+
+
+_DLPACK_CPU = 1
+
+
 def device_families() -> list[Family]:
     """The families in a GPU's memory, those asked first last."""
     return [
         Family(
             "CUDA",
             "gpu",
-            lambda kind: hasattr(kind, "__cuda_array_interface__"),
+            lambda kind: hasattr(kind, "__cuda_array_interface__") and not _is_jax(kind),
             _of_interface,
             _backend("wrap_numba"),
             _backend("empty_numba"),
@@ -239,6 +274,7 @@ def device_families() -> list[Family]:
     ]
 
 
+register(Family("DLPack", "cpu", _is_exchanged, np.from_dlpack, np.asarray, of=_exchanged_family))
 register(
     Family("Python sequence", "cpu", lambda kind: issubclass(kind, (list, tuple, range, int, float)), _from_python, np.asarray)
 )
