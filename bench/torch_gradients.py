@@ -3,8 +3,8 @@
     python bench/torch_gradients.py                 prints the table
     python bench/torch_gradients.py --json FILE     writes it too; docs/torch.md has its figures from there
 
-Ours and theirs take turns, so that the machine's noise hits both alike; figures are medians. Peak memory is what both passes add
-to a process of their own. Needs ``pip install -e ".[torch]"``.
+Ours and theirs take turns, so that the machine's noise hits both alike; figures are medians. Peak memory is what both passes
+add to a process of their own. Needs ``pip install -e ".[torch]"``.
 """
 
 import json
