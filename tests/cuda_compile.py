@@ -6,6 +6,7 @@ Needs numba-cuda and NVIDIA's compiler wheels: ``pip install -e ".[cuda-compile]
 import collections
 import contextlib
 import importlib.util
+import itertools
 import re
 import subprocess
 import tempfile
@@ -121,21 +122,35 @@ def opcodes(sass):
     return collections.Counter(re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?([A-Z][A-Z0-9_.]*)", sass, re.MULTILINE))
 
 
-def loops(sass):
-    """The instructions of every loop without another loop in it."""
+def loops(sass, shortest=False):
+    """The instructions of every loop without another loop in it; on its shortest way round, without what is seldom met."""
     code = [(int(at, 16), text.strip()) for at, text in re.findall(r"/\*([0-9a-f]{4,})\*/\s+(.*?);", sass)]
     labels = {
         name: int(at, 16) for name, at in re.findall(r"^(\.L_x_\d+):\s*\n(?:.*\n)*?\s+/\*([0-9a-f]{4,})\*/", sass, re.MULTILINE)
     }
-    spans = []
-    for at, text in code:
-        target = re.search(r"\bBRA\b.*`\((\.L_x_\d+)\)", text)
-        if target and labels[target[1]] <= at:
-            spans.append((labels[target[1]], at))
+    jumps = {at: labels[found[1]] for at, text in code if (found := re.search(r"\bBRA\b.*`\((\.L_x_\d+)\)", text))}
+    spans = [(target, at) for at, target in jumps.items() if target <= at]
     inner = [
         span for span in spans if not any(other != span and span[0] <= other[0] and other[1] <= span[1] for other in spans)
     ]
-    return [[re.sub(r"^@!?U?P\w+ +", "", text) for at, text in code if first <= at <= last] for first, last in inner]
+    bodies = [[(at, text) for at, text in code if first <= at <= last] for first, last in inner]
+    if shortest:
+        bodies = [_shortest_way(body, jumps) for body in bodies]
+    return [[re.sub(r"^@!?U?P\w+ +", "", text) for _, text in body] for body in bodies]
+
+
+def _shortest_way(body, jumps):
+    """The least instructions from the first to the last of a loop, with branches taken or not as that wants; [] for no way."""
+    ways = {body[0][0]: []}
+    for (at, text), (following, _) in itertools.pairwise(body):
+        if at not in ways:
+            continue
+        way = [*ways[at], (at, text)]
+        always = at in jumps and re.match(r"BRA `", text)
+        for goal in [jumps.get(at), None if always else following]:
+            if goal is not None and goal > at and len(ways.get(goal, [*way, None])) > len(way):
+                ways[goal] = way
+    return [*ways[body[-1][0]], body[-1]] if body[-1][0] in ways else []
 
 
 def assembled(ptx, capability=CAPABILITY):

@@ -58,6 +58,10 @@ def softmax_rows(cell):
     return types.void(*row_types(cell), I64, I64, I64, I64, view(cell, 3), sink(cell, 3), INVALID)
 
 
+def softmax_long_rows(cell):
+    return types.void(*row_types(cell), I64, I64, I64, view(cell, 3), sink(cell, 3), INVALID)
+
+
 def softmax_vjp_rows(cell):
     return types.void(view(cell, 3), view(cell, 3), view(types.uint8, 3), I64, *TEMPERATURE_TYPES, I64, I64, I64, sink(cell, 3))
 
@@ -117,7 +121,8 @@ KERNELS = {
     "chosen_columns": (column_ids.chosen_columns, chosen_columns, {"f32": types.float32}, (64, 64)),
     "copy_rows": (column_ids.copy_rows, copy_rows, REALS, (64, 64)),
     "conditional_rows": (conditional.conditional_rows, conditional_rows, CELLS, (128, 192)),
-    "softmax_rows": (softmax.softmax_rows, softmax_rows, CELLS, (168, 224)),
+    "softmax_rows": (softmax.softmax_rows, softmax_rows, CELLS, (128, 152)),
+    "softmax_long_rows": (softmax.softmax_long_rows, softmax_long_rows, CELLS, (160, 192)),
     "softmax_vjp_rows": (softmax.softmax_vjp_rows, softmax_vjp_rows, CELLS, (128, 128)),
     "noise_rows": (noise.noise_rows, noise_rows, REALS, (96, 128)),
     "argmax_ragged": (ragged.argmax_ragged, argmax_ragged, CELLS, (128, 168)),

@@ -35,7 +35,9 @@ LOADING = {
     "draw_rows",
     "inverse_cdf_rows",
     "log_prob_vjp_rows",
+    "softmax_long_rows",
     "softmax_rows",
+    "softmax_vjp_rows",
     "topk_rows",
 }
 

@@ -16,10 +16,8 @@ from .. import jit
 from ..halves import bf16_of_f32, f16_of_f32
 from ..jit import BFLOAT16, FLOAT16
 from .loading import SIMULATED, cuda
-from .memory import real_of_half
+from .memory import THREADS, real_of_half
 
-# Threads of a block, everywhere: eight warps, of which the registers of a large kernel still hold two blocks a multiprocessor.
-THREADS = 256
 WARP = 32
 WARPS = THREADS // WARP
 ALL = 0xFFFFFFFF
@@ -117,3 +115,21 @@ def _as_cell_of(array, value):
 
 # as_cell(array, value): a number of the working precision as a cell of an array, rounded once where that holds halves.
 as_cell = _simulated_as_cell if SIMULATED else _as_cell
+
+
+def _simulated_holds_reals(array):
+    return array.dtype.kind == "f"
+
+
+def _holds_reals(array):
+    raise TypeError("callable inside compiled code only")
+
+
+@overload(_holds_reals, strict=False)
+def _holds_reals_of(array):
+    reals = array.dtype not in (FLOAT16, BFLOAT16)
+    return lambda array: reals
+
+
+# holds_reals(array): whether numbers of the working precision may lie in an array as they are.
+holds_reals = _simulated_holds_reals if SIMULATED else _holds_reals

@@ -54,25 +54,44 @@ def _exponential_of_words_f64(like, b32, tail):
 
 
 @scalar
+def _leading_exponential_f32(like, b32):
+    """E in float32 of the 32 leading bits, right outside the tail."""
+    return exponential_f32(b32)
+
+
+@scalar
+def _leading_exponential_f64(like, b32):
+    """No E in float64 is made of these alone."""
+    return like
+
+
+@scalar
 def located(gumbel, loc, scale):
     """loc + scale G, rounded once."""
     return fma(gumbel, scale, loc)
 
 
 asks_for_tail = by_precision(_asks_for_tail_f32, _asks_for_tail_f64)
+leading_exponential = by_precision(_leading_exponential_f32, _leading_exponential_f64)
 exponential_of_words = by_precision(_exponential_of_words_f32, _exponential_of_words_f64)
 gumbel_of_exponential = by_precision(gumbel_of_exponential_f32, gumbel_of_exponential_f64)
+
+
+@device
+def tails_of_group(keys, address, group):
+    """The 32 lower bits of eight columns whose ids are those of a group, two in a uint64, the first low."""
+    c1, c2, c3 = address[3], address[4], address[2]
+    a0, a1, a2, a3 = words_of_keys(group, c1, c2, uint32(c3 | DOMAIN_TAIL_LOW), keys)
+    b0, b1, b2, b3 = words_of_keys(group, c1, c2, uint32(c3 | DOMAIN_TAIL_HIGH), keys)
+    first, second = uint64(a0) | uint64(a1) << uint64(32), uint64(a2) | uint64(a3) << uint64(32)
+    return first, second, uint64(b0) | uint64(b1) << uint64(32), uint64(b2) | uint64(b3) << uint64(32)
 
 
 @device
 def tails_of_columns(keys, address, cols, flags, outer, inner, start, end):
     """The 32 lower bits of eight columns from `start` on, two in a uint64, the first low."""
     if flags & ALIGNED_IDS:
-        group, c3 = uint32((cols[0, 0, 0] + start) >> 3), address[2]
-        a0, a1, a2, a3 = words_of_keys(group, address[3], address[4], uint32(c3 | DOMAIN_TAIL_LOW), keys)
-        b0, b1, b2, b3 = words_of_keys(group, address[3], address[4], uint32(c3 | DOMAIN_TAIL_HIGH), keys)
-        first, second = uint64(a0) | uint64(a1) << uint64(32), uint64(a2) | uint64(a3) << uint64(32)
-        return first, second, uint64(b0) | uint64(b1) << uint64(32), uint64(b2) | uint64(b3) << uint64(32)
+        return tails_of_group(keys, address, uint32((cols[0, 0, 0] + start) >> 3))
     p0, p1, p2, p3 = uint64(0), uint64(0), uint64(0), uint64(0)
     for h in range(min(GROUP, end - start)):
         tail = uint64(tail_of(address, int64(column_id(cols, flags, outer, inner, start + h)))) << uint64(32 * (h & 1))
@@ -122,6 +141,36 @@ def fill_exponentials(e, keys, address, cols, flags, outer, inner, start, end):
     for h in range(GROUP):
         b32 = join_halves(half_word(h, a0, a1, a2, a3), half_word(h, b0, b1, b2, b3))
         e[h] = exponential_of_words(like, b32, word_of_pairs(h, p0, p1, p2, p3))
+
+
+@device
+def fill_aligned_exponentials(e, keys, address, group):
+    """E of eight columns whose ids are those of a group: `fill_exponentials` without what a loop seldom meets.
+
+    A float32 in the tail is set right behind all of them, so that the others are not asked where they lie.
+
+    Parameters
+    ----------
+    e : OUT real[8], the thread's own
+    keys, address : tuple
+        As in `fill_exponentials`.
+    group : uint32
+        Column id >> 3.
+    """
+    like, c1, c2, c3 = e.dtype.type(0), address[3], address[4], address[2]
+    a0, a1, a2, a3 = words_of_keys(group, c1, c2, uint32(c3 | DOMAIN_COARSE), keys)
+    b0, b1, b2, b3 = words_of_keys(group, c1, c2, uint32(c3 | DOMAIN_FINE), keys)
+    least = uint32(0xFFFFFFFF)
+    for h in range(GROUP):
+        b32 = join_halves(half_word(h, a0, a1, a2, a3), half_word(h, b0, b1, b2, b3))
+        e[h] = leading_exponential(like, b32)
+        least = min(least, b32)
+    if asks_for_tail(like, least):
+        p0, p1, p2, p3 = tails_of_group(keys, address, group)
+        for h in range(GROUP):
+            b32 = join_halves(half_word(h, a0, a1, a2, a3), half_word(h, b0, b1, b2, b3))
+            if asks_for_tail(like, b32):
+                e[h] = exponential_of_words(like, b32, word_of_pairs(h, p0, p1, p2, p3))
 
 
 @row_kernel

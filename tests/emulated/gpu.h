@@ -71,6 +71,16 @@ static inline uint64_t u64_of(double x) {
 static inline int32_t s32_of(double x) { return x != x ? 0 : x <= -0x1p31 ? INT32_MIN : x >= 0x1p31 ? INT32_MAX : (int32_t)x; }
 static inline uint32_t u32_of(double x) { return x != x ? 0 : x <= 0 ? 0 : x >= 0x1p32 ? UINT32_MAX : (uint32_t)x; }
 
+/* A unit's approximation of a number, off by as much as the PTX ISA allows, up or down by chance: what relies on more fails. */
+static inline float approximated(double exact, float argument, double error) {
+    uint32_t b = bits_f32(argument) * 2654435761u;
+    if (exact != exact || exact - exact != 0 || exact == 1) return exact;
+    float x = (float)(exact * (1 + ((b >> 16 & 1) ? error : -error)));
+    return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x;
+}
+static inline float ex2_ftz(float x) { return approximated(exp2(x), x, 0x1.6a09e6p-23); } /* 2^-22.5 */
+static inline float rcp_ftz(float x) { return approximated(1 / (double)x, x, 0x1p-23); }
+
 static inline uint32_t prmt(uint32_t a, uint32_t b, uint32_t selector) {
     uint64_t both = (uint64_t)b << 32 | a;
     uint32_t result = 0;

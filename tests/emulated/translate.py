@@ -210,6 +210,21 @@ class Translation:
             raise NotImplementedError(".".join(parts))
         return found[name]
 
+    def _ex2(self, parts, operands, number):
+        return self._approximate(parts, operands, ["ex2", "approx", "ftz", "f32"])
+
+    def _rcp(self, parts, operands, number):
+        if "rn" in parts:
+            return self._assign(
+                operands[0], self._pattern(parts, parts[-1]).format(self._value(operands[1], parts[-1])), parts[-1]
+            )
+        return self._approximate(parts, operands, ["rcp", "approx", "ftz", "f32"])
+
+    def _approximate(self, parts, operands, known):
+        if parts != known:
+            raise NotImplementedError(".".join(parts))
+        return self._assign(operands[0], f"{parts[0]}_ftz({self._value(operands[1], 'f32')})", "f32")
+
     def _shl(self, parts, operands, number):
         return self._shift("shl", parts, operands)
 

@@ -14,10 +14,10 @@ from ...kernels.gpu.argmax import argmax_join, argmax_parts, argmax_rows
 from ...kernels.gpu.cells import PACKED
 from ...kernels.gpu.inverse_cdf import inverse_cdf_rows
 from ...kernels.gpu.jit import THREADS, WARP
-from ...kernels.gpu.memory import GROUP
+from ...kernels.gpu.memory import GROUP, KEPT
 from ...kernels.gpu.noise import noise_rows
 from ...kernels.gpu.ragged import argmax_ragged
-from ...kernels.gpu.softmax import softmax_rows, softmax_vjp_rows
+from ...kernels.gpu.softmax import softmax_long_rows, softmax_rows, softmax_vjp_rows
 from ...kernels.gpu.topk import topk_rows
 from ..cpu.layouts import as_pairs
 from .launches import BUSY, Invalid, launch, stored_as
@@ -127,15 +127,24 @@ def softmax_gradient(request: Request, cotangent: np.ndarray, gradient: np.ndarr
 
 
 def _relaxed(request: Request, wanted: int, sample: np.ndarray, cotangent: np.ndarray | None) -> np.ndarray:
-    """What `softmax_rows` gives."""
-    threads, unread = threads_of(request.columns), absent(3, stored_as(request.dtype))
+    """What `softmax_rows` gives, or `softmax_long_rows` where a row is longer than what threads keep."""
+    threads, unread = kept_by(request.columns, request.real), absent(3, stored_as(request.dtype))
 
     def queue(stream: Any, rows: int, common: Any, results: Any, invalid: Any) -> None:
         target, given = results
         beside = unread if given is None else given
-        launch(softmax_rows, rows * threads, stream, *common, 0, rows, threads, wanted, beside, target, invalid)
+        if threads:
+            launch(softmax_rows, rows * threads, stream, *common, 0, rows, threads, wanted, beside, target, invalid)
+        else:
+            launch(softmax_long_rows, rows * THREADS, stream, *common, 0, rows, wanted, beside, target, invalid)
 
     return run(request, ((sample, 1), (cotangent, 1)), queue)
+
+
+def kept_by(columns: int, real: Any) -> int:
+    """Threads that share a row which they can keep: lanes of a warp, or a block; 0 where they cannot."""
+    each = KEPT // THREADS // np.dtype(real).itemsize
+    return lanes_of(columns) if columns <= each * WARP else THREADS if columns <= each * THREADS else 0
 
 
 def softmax_vjp(request: Request, sample: np.ndarray, cotangent: np.ndarray, gradient: np.ndarray) -> None:
