@@ -5,8 +5,8 @@ columns, and the k+1-th of these scores is a limit below which none of the large
 collected, evaluated and sorted. Two passes over the row, of half the noise each.
 
 Where too many may reach it (ties by the thousand, k beyond the threads), scores are made anew in every pass. Digit by digit
-from the highest, a histogram of those whose digits so far are the limit's tells the limit's next: the k+1-th largest score after
-four passes, or eight in float64. Ties at the limit go to the lowest positions, found in the same way.
+from the highest, a histogram of those whose digits so far are the limit's tells the limit's next: the k+1-th largest score
+after four passes, or eight in float64. Ties at the limit go to the lowest positions, found in the same way.
 """
 
 from numba import types
@@ -223,14 +223,12 @@ def topk_rows(
     address = row_address(k0, k1, step, steps, rows, flags, outer, inner, position)
     keys = round_keys(address[0], address[1])
     t = temperature_of(temperature, temperatures, flags, outer, inner)
-    greedy = t == 0.0
+    greedy, lost = t == 0.0, not in_range(t)
     inverse = real(1.0) if greedy else real(1.0 / t)
     bits = bits_of_key(inverse)
     if thread == 0:
         met[0], collected[0], least[0] = 0, 0, real(-INF_F64)
     cuda.syncthreads()
-    pool, pool_index = pool_scores[place], pool_indices[place]
-    size = pool.shape[0]
     # The first time round, each thread looks for the group of its likeliest column; the second time all collect.
     again = 0 if k < threads else (1 if columns <= MOST else 2)
     many = again == 2
@@ -282,7 +280,7 @@ def topk_rows(
     cuda.syncthreads()
     together = int64(collected[0])
     many = many or together > MOST
-    lost = met[0] != 0 or not in_range(t)
+    lost = lost or met[0] != 0
     wanted = int64(0)
     if not many:
         lost = lost or together == 0
@@ -298,6 +296,7 @@ def topk_rows(
                 scored[slot], found[slot] = real(-INF_F64), int64(1) << int64(POSITION_BITS)
             slot += threads
         sort(scored, found, length, thread, threads)
+        pool, pool_index = pool_scores[place], pool_indices[place]
         slot = thread
         while slot < wanted:
             pool[slot], pool_index[slot] = scored[slot], found[slot]
@@ -334,7 +333,7 @@ def topk_rows(
                 digit, remaining = find_digit(bins, remaining, True)
                 limit |= uint64(digit) << uint64(shift)
             shift -= DIGIT
-        lost = lost or met[0] != 0 or allowed == 0
+        lost = lost or allowed == 0
         wanted = min(allowed, int64(k + 1))
         # The last position of those at the limit that is wanted.
         furthest, shift = uint64(0), int64(POSITION_BITS - DIGIT)
@@ -353,6 +352,8 @@ def topk_rows(
             digit, remaining = find_digit(bins, remaining, False)
             furthest |= uint64(digit) << uint64(shift)
             shift -= DIGIT
+        pool, pool_index = pool_scores[place], pool_indices[place]
+        size = pool.shape[0]
         slot = thread
         while slot < size:
             pool[slot], pool_index[slot] = real(-INF_F64), int64(1) << int64(POSITION_BITS)
@@ -378,12 +379,12 @@ def topk_rows(
         else:
             index[outer, inner, slot] = at
         scores[outer, inner, slot] = real(NAN_F64) if lost else (pool[slot] if there else real(-INF_F64))
+        if slot == 0:
+            nothing = real(NAN_F64) if lost else real(-INF_F64)
+            threshold[outer, inner] = pool[k] if wanted > k and not lost else nothing
+            if lost:
+                note_invalid(invalid, position)
         slot += threads
-    if thread == 0:
-        nothing = real(NAN_F64) if lost else real(-INF_F64)
-        threshold[outer, inner] = pool[k] if wanted > k and not lost else nothing
-        if lost:
-            note_invalid(invalid, position)
 
 
 @device
