@@ -57,14 +57,17 @@ class KernelCode:
     Private parts of numba-cuda 0.30, which compiles for one capability at a time.
     """
 
-    def __init__(self, kernel, signature, launch_bounds=(256, 1)):
+    def __init__(self, kernel, signature):
         cuda()
+        from numgumbel.kernels.gpu.jit import launch_bounds
+
+        bounds = launch_bounds(signature.args)
         from numba.cuda.compiler import _compile_pyfunc_with_fixup
 
         def lower(lto):
             options = {"debug": False, "lineinfo": False, "device": False, "fastmath": False, "opt": True, "abi": "numba"}
             return _compile_pyfunc_with_fixup(
-                kernel, signature, cc=CAPABILITY, abi_info=None, launch_bounds=launch_bounds, lto=lto, **options
+                kernel, signature, cc=CAPABILITY, abi_info=None, launch_bounds=bounds, lto=lto, **options
             )[0]
 
         self._lower, self._library = lower, lower(False)

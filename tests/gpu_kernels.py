@@ -1,6 +1,7 @@
 """What is asked of the machine code of every kernel: its signature for each dtype of cells, and how many registers it may take.
 
-Kernels have up to 256 threads a block: 128 registers leave room for two blocks a multiprocessor, 255 for one.
+Kernels have up to 256 threads a block: 128 registers leave room for two blocks a multiprocessor, 255 for one. Two is what all
+have but for rows of float64 (`kernels.gpu.jit.launch_bounds`).
 """
 
 from numba import types
@@ -113,16 +114,16 @@ def topk_rows(cell):
 
 # name: (kernel, signature of a cell type, dtypes, registers a thread in float32 and in float64, on sm_90)
 KERNELS = {
-    "topk_rows": (topk.topk_rows, topk_rows, CELLS, (168, 224)),
+    "topk_rows": (topk.topk_rows, topk_rows, CELLS, (128, 200)),
     "log_prob_vjp_rows": (log_prob.log_prob_vjp_rows, log_prob_vjp_rows, CELLS, (128, 168)),
-    "draw_rows": (draw.draw_rows, draw_rows, CELLS, (168, 224)),
+    "draw_rows": (draw.draw_rows, draw_rows, CELLS, (128, 200)),
     "inclusion_rows": (inclusion.inclusion_rows, inclusion_rows, CELLS, (96, 96)),
     "merge_rows": (merging.merge_rows, merge_rows, REALS, (96, 96)),
     "chosen_columns": (column_ids.chosen_columns, chosen_columns, {"f32": types.float32}, (64, 64)),
     "copy_rows": (column_ids.copy_rows, copy_rows, REALS, (64, 64)),
     "conditional_rows": (conditional.conditional_rows, conditional_rows, CELLS, (128, 192)),
     "softmax_rows": (softmax.softmax_rows, softmax_rows, CELLS, (128, 152)),
-    "softmax_long_rows": (softmax.softmax_long_rows, softmax_long_rows, CELLS, (160, 192)),
+    "softmax_long_rows": (softmax.softmax_long_rows, softmax_long_rows, CELLS, (128, 192)),
     "softmax_vjp_rows": (softmax.softmax_vjp_rows, softmax_vjp_rows, CELLS, (128, 128)),
     "noise_rows": (noise.noise_rows, noise_rows, REALS, (96, 128)),
     "argmax_ragged": (ragged.argmax_ragged, argmax_ragged, CELLS, (128, 168)),

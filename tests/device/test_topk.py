@@ -85,3 +85,44 @@ def test_everything_else():
 def test_a_larger_block():
     x = logits(1, 700)
     same(run(x, 9, block=64)[0], ng.gumbel_topk(KEY, x, 9))
+
+
+@pytest.mark.parametrize("k", [1, 30, 31, 32, 33, 60])
+@pytest.mark.parametrize("columns", [topk.MOST - 1, topk.MOST, topk.MOST + 1, 2600])
+def test_k_beside_the_threads_and_rows_beside_what_is_collected(columns, k, order):
+    x = logits(2, columns)
+    same(run(x, k)[0], ng.gumbel_topk(KEY, x, k))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_more_than_can_be_collected(dtype, order):
+    """Ties by the thousand, +inf by the thousand, scores that are clamped: found by their digits."""
+    x = logits(6, 2100, dtype)
+    x[0], x[1], x[2], x[3, ::2], x[4, 3:] = 0, np.inf, -np.finfo(dtype).max, np.finfo(dtype).max, -np.inf
+    x[5, 100:] = -np.inf
+    for k in (2, 17, 40):
+        for temperature in (0.0, 2.0**-10, 1.0):
+            got, _ = run(x, k, temperature=temperature)
+            same(got, ng.gumbel_topk(KEY, x, k, temperature=temperature))
+
+
+def test_noise_alone(order):
+    """Equal logits that leave the noise its digits, and logits beside which it has none."""
+    x = np.zeros((3, 3000), np.float32)
+    x[1], x[2] = 2.0**12, 2.0**40
+    for k in (3, 20):
+        same(run(x, k)[0], ng.gumbel_topk(KEY, x, k))
+        same(run(x, k, first_col=5)[0], ng.gumbel_topk(KEY, x, k, cols=np.arange(3000) + 5))
+
+
+def test_excluded_columns_of_a_long_row(order):
+    x, r = logits(4, 2500), np.random.default_rng(1)
+    mask = r.random(x.shape) < np.array([[0.5], [0.01], [0.002], [0]])
+    x[0, :7], x[1, 5] = np.nan, -np.inf
+    mask[0, :7] = False
+    for k in (1, 9, 31):
+        got, invalid = run(x, k, mask=mask)
+        same(got, ng.gumbel_topk(KEY, x, k, mask=mask, invalid="mark"))
+        assert list(invalid[:2]) == [1, 3]
+    x[2, 2499], mask[2, 2499] = -np.float32(np.nan), True
+    assert sorted(run(x, 9, mask=mask)[1][1:3]) == [2, 3]

@@ -19,6 +19,7 @@ import numpy as np
 from numba import types
 from numba.np.numpy_support import from_dtype
 
+from ...kernels.gpu.jit import launch_bounds
 from ...kernels.gpu.loading import cuda
 from ...kernels.jit import cache_folder
 from .memory import current_gpu
@@ -90,7 +91,9 @@ _alive: list[Any] = []
 
 def _compiled(kernel: Any, signature: Signature) -> tuple[str, bytes]:
     """Name and machine code, from Numba."""
-    compiled = kernel.compile(numba_types(signature))
+    arguments = numba_types(signature)
+    kernel.targetoptions["launch_bounds"] = launch_bounds(arguments)
+    compiled = kernel.compile(arguments)
     return compiled.entry_name, bytes(compiled.library.get_cubin().code)
 
 
