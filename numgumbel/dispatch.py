@@ -64,6 +64,13 @@ class Family:
         return array
 
 
+# What to do with types that are taken by some functions and arguments only, by their package.
+_ADVICE = {
+    "dask": "; call .compute() for NumPy's, or have a dask.array where the function takes one",
+    "pandas": "; call .to_numpy()",
+    "polars": "; call .to_numpy()",
+}
+
 _families: list[Family] = []
 _by_type: dict[type, Family] = {}
 
@@ -104,7 +111,8 @@ def family_of(array: object, name: str) -> Family:
                 break
         else:
             known = ", ".join(sorted(family.name for family in _families))
-            raise TypeError(f"{name} is a {kind.__module__}.{kind.__qualname__}, which is none of: {known}")
+            advice = _ADVICE.get(kind.__module__.partition(".")[0], "")
+            raise TypeError(f"{name} is a {kind.__module__}.{kind.__qualname__}, which is none of: {known}{advice}")
         _by_type[kind] = family
     return family if family.of is None else family.of(array)
 

@@ -11,11 +11,11 @@ from . import arguments as check
 from .device import DeviceView
 from .dispatch import family_of, host_view, operation
 from .plain import are_plain, plain_mask, plain_rows
-from .shortcuts import NEW, again
+from .shortcuts import NEW, adapted, again
 
 __all__ = ["Draw", "draw", "merge"]
 
-_KNOWN = ("score", "log_prob", "logsumexp", "entropy")
+KNOWN = ("score", "log_prob", "logsumexp", "entropy")
 
 
 class Draw(NamedTuple):
@@ -119,7 +119,7 @@ def draw(
                 score = score if score is None else score[..., 0]
                 logsumexp = logsumexp if logsumexp is None else logsumexp[..., 0]
                 return Draw(index, index, score, log_prob, logsumexp, entropy)
-    made = again(draw, locals(), logits)
+    made = again(draw, locals(), probs if logits is None else logits)
     if made is not NEW:
         return made
     request = check.sampling_request(
@@ -208,8 +208,11 @@ def merge(draws: Sequence[Draw], *, temperature: Any = 1.0) -> Draw:
             raise TypeError(f"draws must be Draws, got {type(part).__name__} at place {number}")
         if part.score is None:
             raise TypeError(f'draws must have their score (want="score"), the one at place {number} has none')
+    made = again(merge, {"draws": draws, "temperature": temperature}, adapted(draws[0].score))
+    if made is not NEW:
+        return made
     family = family_of(draws[0].score, "draws[0].score")
-    have = [name for name in _KNOWN if all(getattr(part, name) is not None for part in draws)]
+    have = [name for name in KNOWN if all(getattr(part, name) is not None for part in draws)]
     if "logsumexp" not in have:
         have = ["score"]
     ids = [_field(part.col, f"draws[{i}].col", np.dtype(np.int64), family) for i, part in enumerate(draws)]
@@ -240,9 +243,9 @@ def _wanted(want: Any) -> list[str]:
     except TypeError:
         raise TypeError(f"want must be names such as 'log_prob', got {type(want).__name__}: {want!r:.60}") from None
     for name in names:
-        if name not in _KNOWN:
-            raise ValueError(f"want must be of {', '.join(_KNOWN)}, got {name!r:.60}")
-    return [name for name in _KNOWN if name in names]
+        if name not in KNOWN:
+            raise ValueError(f"want must be of {', '.join(KNOWN)}, got {name!r:.60}")
+    return [name for name in KNOWN if name in names]
 
 
 def _field(array: Any, name: str, dtype: np.dtype, family: Any) -> np.ndarray:

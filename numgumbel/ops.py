@@ -13,7 +13,7 @@ from .dispatch import Family, family_of, host_view, operation
 from .kernels.field import COLUMN_END
 from .keys import check_key
 from .plain import are_plain, plain_mask, plain_rows
-from .shortcuts import NEW, again
+from .shortcuts import NEW, adapted, again
 
 __all__ = [
     "TopK",
@@ -675,6 +675,9 @@ def gumbel(
     >>> bool((ng.gumbel(ng.key(42), rows=[1], cols=[2, 0]) == g[1, [2, 0]]).all())
     True
     """
+    made = again(gumbel, locals(), adapted(rows, cols, step))
+    if made is not NEW:
+        return made
     words = check_key(key)
     if out is not None:
         family = family_of(out, "out")
@@ -687,7 +690,7 @@ def gumbel(
         if dtype not in check.REALS:
             raise TypeError(f"dtype must be float32 or float64, got {dtype}")
     draws = check.draws_of(n)
-    full = _field_shape(shape, rows, cols, None if target is None else target.shape[(draws is not None) :])
+    full = field_shape(shape, rows, cols, None if target is None else target.shape[(draws is not None) :])
     batch, columns = full[:-1], full[-1]
     try:
         with np.errstate(over="ignore"):
@@ -856,7 +859,7 @@ def _family_of_ids(*arrays: Any) -> Family:
     return family_of(np.empty(0), "out")
 
 
-def _field_shape(shape: Any, rows: Any, cols: Any, out_shape: tuple[int, ...] | None) -> tuple[int, ...]:
+def field_shape(shape: Any, rows: Any, cols: Any, out_shape: tuple[int, ...] | None) -> tuple[int, ...]:
     """Shape (..., K) of the field from what was given."""
     if shape is not None:
         full = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)

@@ -7,6 +7,11 @@ decides.
 The functions of `numgumbel` itself take tensors, too, on the CPU and on CUDA devices, and know of no gradients.
 """
 
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as problem:
+    raise ImportError('numgumbel.torch needs PyTorch: pip install "numgumbel[torch]"') from problem
+
 from .distributions import Categorical, RelaxedOneHotCategorical
 from .keys import draw_key
 from .policies import log_prob_entropy
