@@ -68,6 +68,35 @@ def gpu_code_table(results, source):
     return "\n".join(lines) + "\n"
 
 
+SOFTMAX_LOOPS = {
+    "logits": "logits read and kept, the largest",
+    "noise and terms, tau 1": "tau 1: noise, exp(logit - largest) / E, their sum",
+    "noise": "other tau: noise, the largest",
+    "terms": "other tau: exponentials, their sum",
+    "result": "quotients, written",
+}
+
+
+def gpu_softmax_table(results, source):
+    """Markdown table of what the machine code of relaxed samples implies."""
+    found = results["softmax_rows, float32"]
+    lines = [
+        f"| instructions a category, float32 (from `{source}`) | all | at half rate |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {text} | {found[name]['instructions']:.1f} | {found[name]['at half rate']:.1f} |"
+        for name, text in SOFTMAX_LOOPS.items()
+    ]
+    for name in ("tau 1", "any tau"):
+        best = max(found[name]["ns by issue"], found[name]["ns by half-rate units"])
+        lines.append(
+            f"| **{name}**: an H200 {1e3 * best:.2f} ps at best, its memory {1e3 * found[name]['ns by memory']:.2f} ps | "
+            f"{found[name]['instructions']:.1f} | {found[name]['at half rate']:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def gpu_host_table(results, source):
     """Markdown table of what calls cost the host."""
     lines = [
@@ -84,6 +113,7 @@ TABLES = {
     "against": ("cpu", against_table, README),
     "scalars": ("scalars", scalar_table, README),
     "gpu-host": ("gpu-host", gpu_host_table, GPU),
+    "gpu-softmax": ("gpu-code", gpu_softmax_table, GPU),
     "gpu-code": ("gpu-code", gpu_code_table, GPU),
 }
 
