@@ -1,5 +1,6 @@
 """pandas: tables of utilities in, labels out, noise by labels."""
 
+import doctest
 import uuid
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 pd = pytest.importorskip("pandas", reason='pip install -e ".[pandas]"')
 
 import numgumbel as ng  # noqa: E402
+import numgumbel.pandas as adapter  # noqa: E402
 from numgumbel.kernels.field import COLUMN_END  # noqa: E402
 from numgumbel.pandas import column_ids  # noqa: E402
 
@@ -203,7 +205,7 @@ def test_what_is_refused():
         (lambda: ng.categorical(KEY, frame, out=np.empty(50, np.int64)), TypeError, "out cannot be given with a DataFrame"),
         (lambda: ng.categorical(KEY, frame, axis=0), ValueError, "pass table.T"),
         (lambda: ng.categorical(KEY, frame, temperature=other), ValueError, "temperature must have the index of the table"),
-        (lambda: ng.categorical(KEY, frame.set_axis(np.arange(50.0))), TypeError, r"no row ids for this index: .*float64; give"),
+        (lambda: ng.categorical(KEY, frame.set_axis(np.arange(50.0))), TypeError, r"no row ids for this index: .*float64"),
         (lambda: ng.categorical(KEY, frame.set_axis([0.5, 1.5, 2, 3], axis=1)), TypeError, "no column id for the label 0.5"),
         (lambda: ng.categorical(KEY, frame.set_axis(list("abca"), axis=1)), ValueError, "'a' occurs twice"),
         (lambda: ng.categorical(KEY, frame.astype(int)), TypeError, "logits must be float32"),
@@ -217,8 +219,12 @@ def test_what_is_refused():
 
 
 def test_ids_that_meet_by_chance(monkeypatch):
-    import numgumbel.pandas as adapter
-
     monkeypatch.setattr(adapter, "COLUMN_END", 2)
     with pytest.raises(ValueError, match=r"columns must have ids of their own: .* have the same id; number them with cols="):
         column_ids(["a", "b", "c"])
+
+
+def test_docstrings():
+    result = doctest.testmod(adapter)
+    assert result.failed == 0
+    assert result.attempted > 0
