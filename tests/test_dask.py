@@ -250,6 +250,14 @@ def test_bfloat16():
     check_equal(ng.gumbel_topk(KEY, da.from_array(x, chunks=(3, 4)), 3), ng.gumbel_topk(KEY, x, 3))
 
 
+def test_iterators_are_read_once():
+    x = normal(7, 9)
+    for chunks in [(3, 9), (3, 4)]:
+        lazy = da.from_array(x, chunks=chunks)
+        check_equal(ng.draw(KEY, lazy, want=iter(["score"])), ng.draw(KEY, x, want="score"))
+        check_equal(ng.sample_actions(KEY, lazy, nvec=iter([4, 5])), ng.sample_actions(KEY, x, nvec=(4, 5)))
+
+
 def test_generators():
     x, rng = normal(7, 9), ng.default_rng(3)
     lazy = da.from_array(x, chunks=(3, 4))
