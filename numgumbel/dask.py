@@ -11,7 +11,7 @@ that blocks stay about as large as they were.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,10 +34,10 @@ from .shortcuts import names
 
 __all__ = ["gumbel"]
 
-# Arguments that hold one value a row and those of the logits' shape; among them those that may, and that may not, be a number.
-_A_ROW = "rows", "index", "actions", "step", "temperature", "tau", "log_prob_cotangent", "entropy_cotangent"
+# Arguments that hold one value a row, those that may be a number in place of that, and those of the logits' shape.
+_A_ROW = "rows", "index", "actions"
+_OR_ONE = "step", "temperature", "tau", "log_prob_cotangent", "entropy_cotangent"
 _A_CELL = "cotangent", "sample"
-_OR_ONE, _NO_NUMBER = _A_ROW[3:], ("mask", "cols", *_A_ROW[:3])
 
 # Axes that the logits lack: of draws, of what stands in the place of the categories, and of the heads of given actions.
 _DRAWS, _PLACES, _HEADS = -1, -2, -3
@@ -127,6 +127,9 @@ def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         )
     options = {name: value for name, value in arguments.items() if value is not None}
     _refuse_out(options.pop("out", None))
+    for name in {"want", "nvec"} & set(options):  # which are read more than once
+        if isinstance(options[name], Iterable) and not isinstance(options[name], (str, np.ndarray)):
+            options[name] = tuple(options[name])
     name = "logits" if "logits" in options else "probs"
     cells, axis = _known(options.pop(name), name), options.pop("axis")
     family_of(cells._meta, f"a block of the {name}")
@@ -177,7 +180,9 @@ class _Inputs:
         for name, value in list(options.items()):
             if name == "top":
                 probes[name] = self._take_top(options.pop(name))
-            elif name in _NO_NUMBER or (name in (*_OR_ONE, *_A_CELL) and not isinstance(value, (int, float, np.generic))):
+            elif name in ("mask", "cols", *_A_ROW) or (
+                name in (*_OR_ONE, *_A_CELL) and not isinstance(value, (int, float, np.generic))
+            ):
                 array = _array(options.pop(name), name)
                 axes = self._axes_of(array, name, options.get("nvec"))
                 self._add(name, array, axes)

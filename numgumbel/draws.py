@@ -107,6 +107,7 @@ def draw(
     True
     """
     wanted = _wanted(want)
+    want = tuple(wanted)  # an iterator has been read
     plain = probs is cols is n is None and invalid is None and out is None and axis == -1
     if plain and are_plain(key, logits, step, temperature):
         allowed, ids = plain_mask(mask, logits), plain_rows(rows, logits)

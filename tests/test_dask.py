@@ -1,5 +1,6 @@
 """Dask arrays in the functions of the package: equal to the whole array in memory, for any chunks, workers and accidents."""
 
+import doctest
 import itertools
 import os
 import signal
@@ -42,8 +43,8 @@ def parts(result):
 def check_equal(lazy, whole, tolerance=None):
     """Same types of tuples, shapes, dtypes; to the bit, but for the sums of a draw within `tolerance`, one a row."""
     assert type(lazy) is type(whole) or isinstance(lazy, da.Array)
-    names = whole._fields if isinstance(whole, tuple) else [None]
-    pairs = list(zip(names, lazy, whole, strict=True)) if isinstance(whole, tuple) else [(None, lazy, whole)]
+    names = whole._fields if isinstance(whole, tuple) else [""]
+    pairs = list(zip(names, lazy, whole, strict=True)) if isinstance(whole, tuple) else [("", lazy, whole)]
     assert [a is None for _, a, _ in pairs] == [b is None for _, _, b in pairs]
     for name, a, b in pairs:
         if a is None:
@@ -247,6 +248,14 @@ def test_bfloat16():
     x = normal(7, 9).astype(pytest.importorskip("ml_dtypes").bfloat16)
     check_equal(ng.categorical(KEY, da.from_array(x, chunks=(3, 4))), ng.categorical(KEY, x))
     check_equal(ng.gumbel_topk(KEY, da.from_array(x, chunks=(3, 4)), 3), ng.gumbel_topk(KEY, x, 3))
+
+
+def test_iterators_are_read_once():
+    x = normal(7, 9)
+    for chunks in [(3, 9), (3, 4)]:
+        lazy = da.from_array(x, chunks=chunks)
+        check_equal(ng.draw(KEY, lazy, want=iter(["score"])), ng.draw(KEY, x, want="score"))
+        check_equal(ng.sample_actions(KEY, lazy, nvec=iter([4, 5])), ng.sample_actions(KEY, x, nvec=(4, 5)))
 
 
 def test_generators():
@@ -531,6 +540,15 @@ def test_threads():
             check_equal(ng.categorical(KEY, lazy), ng.categorical(KEY, x))
 
 
+def test_zarr(tmp_path):
+    """From disk to disk, and back."""
+    pytest.importorskip("zarr", reason="pip install zarr")
+    x = normal(50, 8)
+    da.from_array(x, chunks=(20, 8)).to_zarr(str(tmp_path / "x.zarr"))
+    ng.categorical(KEY, da.from_zarr(str(tmp_path / "x.zarr"))).to_zarr(str(tmp_path / "index.zarr"))
+    np.testing.assert_array_equal(da.from_zarr(str(tmp_path / "index.zarr")).compute(), ng.categorical(KEY, x))
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """Two processes on this machine."""
@@ -580,3 +598,9 @@ def test_a_worker_killed_half_way(cluster, tmp_path, chunks):
     cluster.wait_for_workers(2)
     assert int(marker.read_text()) != os.getpid()
     assert set(cluster.scheduler_info()["workers"]) != before  # another has taken its place
+
+
+def test_docstrings():
+    result = doctest.testmod(nd)
+    assert result.failed == 0
+    assert result.attempted > 0

@@ -1,5 +1,6 @@
 """pandas: tables of utilities in, labels out, noise by labels."""
 
+import doctest
 import uuid
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 pd = pytest.importorskip("pandas", reason='pip install -e ".[pandas]"')
 
 import numgumbel as ng  # noqa: E402
+import numgumbel.pandas as adapter  # noqa: E402
 from numgumbel.kernels.field import COLUMN_END  # noqa: E402
 from numgumbel.pandas import column_ids  # noqa: E402
 
@@ -217,8 +219,12 @@ def test_what_is_refused():
 
 
 def test_ids_that_meet_by_chance(monkeypatch):
-    import numgumbel.pandas as adapter
-
     monkeypatch.setattr(adapter, "COLUMN_END", 2)
     with pytest.raises(ValueError, match=r"columns must have ids of their own: .* have the same id; number them with cols="):
         column_ids(["a", "b", "c"])
+
+
+def test_docstrings():
+    result = doctest.testmod(adapter)
+    assert result.failed == 0
+    assert result.attempted > 0

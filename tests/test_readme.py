@@ -27,6 +27,9 @@ def test_every_block_is_known():
 @pytest.mark.parametrize("page", readme_blocks.PAGES, ids=lambda page: page.name)
 def test_python_blocks(page):
     """All of them in order, in one namespace."""
+    if page.name in readme_blocks.NEEDS:
+        package = readme_blocks.NEEDS[page.name]
+        pytest.importorskip(package, reason=f'pip install -e ".[{package}]"')
     text = "\n".join(block for language, block in readme_blocks.blocks(page) if language == "python")
     assert ">>> " in text
     test = doctest.DocTestParser().get_doctest(text, {}, page.name, page.name, 0)
