@@ -9,7 +9,12 @@ from pathlib import Path
 
 README = Path(__file__).parents[1] / "README.md"
 DOCS = sorted((README.parent / "docs").glob("*.md"))
-NEEDS = {"dask.md": "dask", "pandas.md": "pandas"}  # pages whose Python needs a package that may be absent
+NEEDS = {
+    "dask.md": "dask",
+    "jax.md": "jax",
+    "pandas.md": "pandas",
+    "torch.md": "torch",
+}  # pages whose Python needs a package that may be absent
 PAGES = [README, *(page for page in DOCS if ">>> " in page.read_text())]  # whose Python is run
 
 

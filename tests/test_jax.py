@@ -251,3 +251,15 @@ def test_no_memory_is_copied():
     (y,) = calls.call(look, {}, [jax.ShapeDtypeStruct(x.shape, x.dtype)], x)
     y.block_until_ready()
     assert seen == [x.unsafe_buffer_pointer(), y.unsafe_buffer_pointer()]
+
+
+def test_docstrings():
+    """Every example in a docstring."""
+    import doctest
+
+    from numgumbel.jax import samples
+
+    for module in (samples,):
+        result = doctest.testmod(module)
+        assert result.failed == 0, module
+        assert result.attempted > 0, module
