@@ -141,7 +141,7 @@ def _actions(key: Any, x: Any, array: Any) -> dict[str, Any]:
     nvec = (columns,) if columns < 3 else (columns // 3, columns - columns // 3)
     actions = ng.sample_actions(key, x, nvec=nvec)
     told = ng.log_prob_entropy(x, actions.action, nvec=nvec)
-    gradient = ng.log_prob_entropy_vjp(x, actions.action, 1.0, 0.5, nvec=nvec)
+    gradient = ng.log_prob_entropy_vjp(x, actions.action, 1.0, 0.1, nvec=nvec)  # so that slopes are of the size of 1
     return {**actions._asdict(), "log_prob again": told.log_prob, "entropy again": told.entropy, "gradient": gradient}
 
 
