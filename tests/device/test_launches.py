@@ -304,7 +304,7 @@ def fresh(signature=("i:1",)):
     calls = []
 
     class Counted:
-        py_func = argmax.argmax_rows.py_func
+        py_func, targetoptions = argmax.argmax_rows.py_func, argmax.argmax_rows.targetoptions
 
         def compile(self, types):
             calls.append(types)
