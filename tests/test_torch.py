@@ -424,6 +424,8 @@ def test_estimators_wrongly_asked_for():
         nt.gumbel_softmax(x, estimator="none")
     with pytest.raises(ValueError, match="pass hard=True"):
         nt.gumbel_softmax(x, estimator="reinmax")
+    with pytest.raises(RuntimeError, match=r"goes with no transform of torch\.func"):
+        torch.vmap(lambda a: nt.gumbel_softmax(a, hard=True, key=KEY, estimator="gumbel_rao"))(x[None])
 
 
 def test_estimators_under_a_mask():
@@ -593,6 +595,8 @@ def test_wrong_parameters():
         nt.Categorical(logits=torch.zeros(2, 3), validate_args=True).log_prob(torch.tensor([3, 0]))
     with pytest.raises(TypeError, match="one of key and generator"):
         nt.Categorical(logits=torch.zeros(3), key=KEY, generator=torch.Generator())
+    with pytest.raises(TypeError, match="one of key and generator"):
+        nt.RelaxedOneHotCategorical(1.0, logits=torch.zeros(3), key=KEY, generator=torch.Generator())
     with pytest.raises(AttributeError):
         nt.Categorical(logits=torch.zeros(3), validate_args=False).nothing  # noqa: B018
 
