@@ -3,6 +3,8 @@
 Tests named after torch's are its own, of the files that they cite, rewritten for this package's functions.
 """
 
+import doctest
+import importlib
 import math
 import subprocess
 import sys
@@ -97,6 +99,14 @@ def test_tensors_that_are_not_taken():
 def test_it_is_not_imported_unasked():
     code = "import sys, numgumbel as ng; ng.categorical(ng.key(1), [[0.0, 1.0]]); assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_docstrings():
+    """Every example in a docstring."""
+    for name in ("distributions", "keys", "policies", "relaxed"):
+        result = doctest.testmod(importlib.import_module(f"numgumbel.torch.{name}"))
+        assert result.failed == 0, name
+        assert result.attempted > 0, name
 
 
 # --- keys ---------------------------------------------------------------------------------------------------------------------
