@@ -324,6 +324,32 @@ def test_compile_without_a_graph_break():
         torch.compile(lambda a: nt.gumbel_softmax(a, generator=torch.default_generator), backend="aot_eager", fullgraph=True)(x)
 
 
+@pytest.mark.filterwarnings("ignore")  # of what torch.compile meets on its way
+def test_compile_around_what_breaks_the_graph():
+    """Plain functions and policies run between two graphs, as they do eagerly."""
+    actions = torch.tensor([0, 1, 2])
+
+    def policy(a):
+        made = nt.Categorical(logits=a)
+        action = made.sample()
+        return (made.log_prob(action) * torch.arange(3)).sum() + made.entropy().sum()
+
+    for function in (
+        lambda a: ng.categorical(KEY, a) + 1,
+        lambda a: ng.sample_actions(KEY, a).action + 1,
+        lambda a: nt.log_prob_entropy(a, actions).log_prob.sum() * 2,
+        lambda a: nt.gumbel_softmax(a, hard=True, estimator="gumbel_rao")[:, 0].sum(),
+        policy,
+    ):
+        x, results = logits(3, 4).requires_grad_(), []
+        for each in (function, torch.compile(function, backend="aot_eager")):
+            torch.manual_seed(1)
+            result = each(x)
+            results.append((result.detach(), torch.autograd.grad(result, x)[0] if result.requires_grad else None))
+        for a, b in zip(*results, strict=True):
+            assert (a is b is None) or torch.allclose(a, b)
+
+
 def test_vmap():
     x, rows = logits(4, 3, 5), torch.arange(12).reshape(4, 3)
     want = torch.stack([nt.gumbel_softmax(each, 0.5, key=KEY) for each in x])
