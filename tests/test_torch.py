@@ -3,6 +3,8 @@
 Tests named after torch's are its own, of the files that they cite, rewritten for this package's functions.
 """
 
+import doctest
+import importlib
 import math
 import subprocess
 import sys
@@ -97,6 +99,14 @@ def test_tensors_that_are_not_taken():
 def test_it_is_not_imported_unasked():
     code = "import sys, numgumbel as ng; ng.categorical(ng.key(1), [[0.0, 1.0]]); assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_docstrings():
+    """Every example in a docstring."""
+    for name in ("distributions", "keys", "policies", "relaxed"):
+        result = doctest.testmod(importlib.import_module(f"numgumbel.torch.{name}"))
+        assert result.failed == 0, name
+        assert result.attempted > 0, name
 
 
 # --- keys ---------------------------------------------------------------------------------------------------------------------
@@ -314,6 +324,32 @@ def test_compile_without_a_graph_break():
         torch.compile(lambda a: nt.gumbel_softmax(a, generator=torch.default_generator), backend="aot_eager", fullgraph=True)(x)
 
 
+@pytest.mark.filterwarnings("ignore")  # of what torch.compile meets on its way
+def test_compile_around_what_breaks_the_graph():
+    """Plain functions and policies run between two graphs, as they do eagerly."""
+    actions = torch.tensor([0, 1, 2])
+
+    def policy(a):
+        made = nt.Categorical(logits=a)
+        action = made.sample()
+        return (made.log_prob(action) * torch.arange(3)).sum() + made.entropy().sum()
+
+    for function in (
+        lambda a: ng.categorical(KEY, a) + 1,
+        lambda a: ng.sample_actions(KEY, a).action + 1,
+        lambda a: nt.log_prob_entropy(a, actions).log_prob.sum() * 2,
+        lambda a: nt.gumbel_softmax(a, hard=True, estimator="gumbel_rao")[:, 0].sum(),
+        policy,
+    ):
+        x, results = logits(3, 4).requires_grad_(), []
+        for each in (function, torch.compile(function, backend="aot_eager")):
+            torch.manual_seed(1)
+            result = each(x)
+            results.append((result.detach(), torch.autograd.grad(result, x)[0] if result.requires_grad else None))
+        for a, b in zip(*results, strict=True):
+            assert (a is b is None) or torch.allclose(a, b)
+
+
 def test_vmap():
     x, rows = logits(4, 3, 5), torch.arange(12).reshape(4, 3)
     want = torch.stack([nt.gumbel_softmax(each, 0.5, key=KEY) for each in x])
@@ -424,6 +460,8 @@ def test_estimators_wrongly_asked_for():
         nt.gumbel_softmax(x, estimator="none")
     with pytest.raises(ValueError, match="pass hard=True"):
         nt.gumbel_softmax(x, estimator="reinmax")
+    with pytest.raises(RuntimeError, match=r"goes with no transform of torch\.func"):
+        torch.vmap(lambda a: nt.gumbel_softmax(a, hard=True, key=KEY, estimator="gumbel_rao"))(x[None])
 
 
 def test_estimators_under_a_mask():
@@ -593,6 +631,8 @@ def test_wrong_parameters():
         nt.Categorical(logits=torch.zeros(2, 3), validate_args=True).log_prob(torch.tensor([3, 0]))
     with pytest.raises(TypeError, match="one of key and generator"):
         nt.Categorical(logits=torch.zeros(3), key=KEY, generator=torch.Generator())
+    with pytest.raises(TypeError, match="one of key and generator"):
+        nt.RelaxedOneHotCategorical(1.0, logits=torch.zeros(3), key=KEY, generator=torch.Generator())
     with pytest.raises(AttributeError):
         nt.Categorical(logits=torch.zeros(3), validate_args=False).nothing  # noqa: B018
 

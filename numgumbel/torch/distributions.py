@@ -21,6 +21,14 @@ __all__ = ["Categorical", "RelaxedOneHotCategorical"]
 _NONE = _torch.Size()
 
 
+def _check_source(key: Any, generator: Any) -> None:
+    """TypeError for a key that is none, or both."""
+    if key is not None:
+        check_key(key)
+        if generator is not None:
+            raise TypeError("one of key and generator may be given, got both")
+
+
 class Categorical(_distributions.Categorical):  # type: ignore[misc]  # torch is not looked at
     """torch's `Categorical`, drawn by Gumbel-max: a sample, its log-probability and the entropy in one pass.
 
@@ -71,10 +79,7 @@ class Categorical(_distributions.Categorical):  # type: ignore[misc]  # torch is
         step: int = 0,
         generator: Any = None,
     ) -> None:
-        if key is not None:
-            check_key(key)
-            if generator is not None:
-                raise TypeError("one of key and generator may be given, got both")
+        _check_source(key, generator)
         self._key, self._step, self._generator, self._mask = key, step, generator, mask
         self._raw, self._known = logits, None  # type: Any, Any
         if mask is not None:
@@ -222,8 +227,7 @@ class RelaxedOneHotCategorical(_distributions.RelaxedOneHotCategorical):  # type
     ) -> None:
         temperature = temperature if _torch.is_tensor(temperature) else _torch.tensor(float(temperature))
         super().__init__(temperature, probs, logits, validate_args=validate_args)
-        if key is not None:
-            check_key(key)
+        _check_source(key, generator)
         self._key, self._step, self._generator = key, step, generator
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> RelaxedOneHotCategorical:

@@ -76,7 +76,7 @@ def gumbel_softmax(
     ValueError
         For an unknown estimator, `estimator` without `hard`, a temperature out of range, invalid rows.
     RuntimeError
-        In a second backward pass through the gradient.
+        In a second backward pass through the gradient; for "gumbel_rao" under transforms of torch.func, `vmap` among them.
 
     Notes
     -----
@@ -106,6 +106,8 @@ def gumbel_softmax(
         raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}")
     if estimator != "st" and not hard:
         raise ValueError(f'estimator {estimator!r} is of discrete samples: pass hard=True, or estimator="st"')
+    if estimator == "gumbel_rao" and _torch._C._are_functorch_transforms_active():
+        raise RuntimeError('estimator "gumbel_rao" goes with no transform of torch.func: take another, or torch.autograd')
     where = key_tensor(key, generator)
     number, taus = (float(tau), None) if not _torch.is_tensor(tau) else (1.0, tau.to(_torch.float64))
     address = where, step, number, taus, dim, mask, rows, cols, invalid

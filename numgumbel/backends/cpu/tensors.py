@@ -43,8 +43,15 @@ def empty(shape: tuple[int, ...], dtype: Any, like: Any) -> np.ndarray:
 def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     """What a function of ndarrays gives for tensors, as tensors: the tensors given in ``out`` where there are any.
 
-    Tensors go in as ndarrays on their memory, so that calls of few arguments take their short way.
+    Tensors go in as ndarrays on their memory, so that calls of few arguments take their short way. Where torch.compile traces,
+    the graph ends before the call and another begins after it: kernels are not for a compiler that takes ndarrays for tensors.
     """
+    if _torch.compiler.is_compiling():
+        return _torch.compiler.disable(_call)(function, arguments)
+    return _call(function, arguments)
+
+
+def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     given = {name: _outward(value) for name, value in arguments.items()}
     result = function(**given)
     return _inward(result, given.get("out"), arguments.get("out"))
