@@ -678,20 +678,3 @@ def test_it_is_torchs_gumbel_softmax_in_distribution():
     ours, theirs = nt.gumbel_softmax(x, 0.7)[:, 1], F.gumbel_softmax(x, 0.7)[:, 1]
     assert stats.ks_2samp(ours, theirs).pvalue > 1e-4
     assert stats.ks_2samp(nt.gumbel_softmax(x, 0.6)[:, 1], theirs).pvalue < 1e-4
-
-
-def test_docstrings():
-    """Every example in a docstring."""
-    import doctest
-
-    from numgumbel.torch import distributions, keys, policies, relaxed
-
-    for module in (
-        distributions,
-        keys,
-        policies,
-        relaxed,
-    ):
-        result = doctest.testmod(module)
-        assert result.failed == 0, module
-        assert result.attempted > 0, module
