@@ -300,7 +300,7 @@ def test_a_device_family_does_not_mix_with_host_arrays(boxes):
 
 
 def test_unknown_types_are_told_the_families():
-    with pytest.raises(TypeError, match=r"logits is a test_face\.Boxed, which is none of: CUDA, CuPy, NumPy, "):
+    with pytest.raises(TypeError, match=r"logits is a test_face\.Boxed, which is none of: CUDA, CuPy, DLPack, NumPy, "):
         ng.categorical(ng.key(1), Boxed(np.zeros(3)))
 
 
