@@ -10,6 +10,7 @@ from pathlib import Path
 README = Path(__file__).parents[1] / "README.md"
 DOCS = sorted((README.parent / "docs").glob("*.md"))
 PAGES = [README, *(page for page in DOCS if ">>> " in page.read_text())]  # whose Python is run
+NEEDS = {"torch.md": "torch"}  # what a page is about, in an extra of that name
 
 
 def shell(name):
