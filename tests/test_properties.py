@@ -739,7 +739,7 @@ def test_equals_plain_numpy_and_the_dense_oracle(name):
 @pytest.mark.slow
 @each
 def test_equals_plain_numpy_and_the_dense_oracle_in_many_cases(name):
-    print(name, dict(compare(name, 200)))
+    print(name, dict(compare(name, 120)))
 
 
 WRONG = {

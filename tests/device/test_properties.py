@@ -22,7 +22,7 @@ WANT = ("score", "log_prob", "logsumexp", "entropy")
 EXACT = {"index", "col", "score", "threshold", "action"}
 
 many = settings(
-    max_examples=int(os.environ.get("NUMGUMBEL_DEVICE_EXAMPLES", "300")),
+    max_examples=int(os.environ.get("NUMGUMBEL_DEVICE_EXAMPLES", "150")),
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
