@@ -1,312 +1,259 @@
-"""Checks and times of all workloads on a GPU, beside torch, CuPy, JAX and Triton.
+"""Checks and times all workloads on a GPU, beside torch, CuPy, JAX and Triton, and beside a copy of memory.
 
-    python bench/gpu.py                             prints the tables
-    python bench/gpu.py --json FILE                 writes everything too, to be kept under bench/results/
-    python bench/gpu.py --only 'categorical 64 *'   of some workloads
-    python bench/gpu.py --quick                     small shapes, to see that everything runs
+    python bench/gpu.py                           all, into bench/results/gpu-DATE.json
+    python bench/gpu.py --only 'softmax|actions'  workloads whose id has this in it; figures are written where --json says
+    python bench/gpu.py --quick                   small ones, few times: does everything run here?
+    python bench/gpu.py --without torch.compile   some libraries are left out
 
-Every answer is compared with the CPU's, index for index on some rows, before it is timed; one that differs ends the run. What a
-call takes is told apart: the host's part, and the kernels' with a cold and a warm L2 (gpu_clock.py). Bytes are those that must
-be read and written, and their share is of the bandwidth of a copy in the same run. Invalid rows are marked, as is the default.
+Needs a GPU and: python -m pip install "numgumbel[cuda13]" ml_dtypes. Peers: python -m pip install torch triton cupy-cuda13x
+"jax[cuda13]". What is not installed is said, and left out.
 
-Peers: pip install torch cupy-cuda13x "jax[cuda13]" triton; what is missing is said, and left out. Needs a GPU, its driver and
-``pip install -e ".[cuda13]"``.
+A result is checked before it is timed: numgumbel's must be the CPU's, index for index; a peer's must be of the right shape, and
+samples of the distribution. Who fails is refused, and the command then ends with 1. Nobody waits for invalid rows: all calls
+have invalid="mark". The contenders of a workload take turns, in another order every round; figures are medians.
+
+At the end the first call of each operation is timed in two fresh processes, the first with an empty cache of kernels.
 """
 
-import fnmatch
+import gc
 import json
+import os
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import warnings
+from datetime import date
 from pathlib import Path
-from typing import Any
 
 import click
-import ml_dtypes
-import numpy as np
-from gpu_clock import COPIED, SPARE, Clock
-from gpu_peers import PEERS
-from machine import LIBRARIES, machine
+import gpu_contenders as contenders
+import gpu_summary as summary
+from contender import OURS
+from cpu import table_of
+from gpu_cases import STEP, Problem, cases
+from gpu_checks import Wrong
+from gpu_clock import Clock, host_time, launches
+from machine import LIBRARIES, gpu, machine
+from numba.cuda.core.errors import NumbaPerformanceWarning
 from rich.console import Console
-from rich.table import Table
-from summary import duration
 
-import numgumbel as ng
 from numgumbel.kernels.gpu.loading import cuda
 
-KEY = ng.key(2026, "bench", "gpu")
-CHECKED = 48  # rows that the CPU does, too
-VERSIONS = (*LIBRARIES, "numba-cuda", "cuda-bindings", "torch", "cupy-cuda13x", "jax", "triton")
+RESULTS = Path(__file__).parent / "results"
+DISTRIBUTIONS = *LIBRARIES, "numba-cuda", "torch", "triton", "cupy-cuda13x", "cupy-cuda12x", "jax", "ml_dtypes"
+WINDOW, FEWEST, MOST = 500.0, 3, 20  # microseconds of a row of calls, and how many calls it is made of
+COLD = 3  # cold calls a round
+QUICK_COPY = 1 << 20  # bytes
 
 
-@dataclass(frozen=True)
-class Case:
-    """A workload: an operation on logits of a shape and dtype.
+class Runner:
+    """A contender at one case: its call, checked, and the samples taken so far."""
 
-    `call` takes (logits, step, out); `outputs` are shape and dtype of its results; `peer_options` go to the peers of `peer`.
-    """
+    def __init__(self, contender, problem, clock):
+        self.contender, self._clock = contender, clock
+        call, step = contender.prepare(problem), iter(range(STEP + 1, 1 << 30))
+        contender.check(problem, call(STEP))
+        self._call = lambda: call(next(step))
+        self._call()
+        cuda.synchronize()
+        self.enqueue_us = statistics.median(clock.enqueue(self._call))
+        self._calls, self.warm, self.cold = FEWEST, [], []
+        self._calls = max(FEWEST, min(MOST, int(WINDOW / self._row())))
 
-    name: str
-    shape: tuple[int, int]
-    dtype: Any
-    call: Callable[..., Any]
-    outputs: Callable[[int, int, np.dtype], list[tuple[tuple[int, ...], Any]]]
-    peer: str | None = None
-    peer_options: dict[str, Any] = field(default_factory=dict)
-    draws: int = 1
+    def _row(self):
+        if self.contender.clock == contenders.HOST:
+            return host_time(self._call, contenders.wait_for_jax, self._calls)
+        return self._clock.warm(self._call, self._calls, self.enqueue_us)
 
-    def bytes(self):
-        """That must be read and written."""
-        results = self.outputs(*self.shape, np.dtype(self.dtype))
-        written = sum(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize for shape, dtype in results)
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize, written
+    def sample(self):
+        """A row of calls, and some cold ones."""
+        self.warm.append(self._row())
+        if self.contender.clock == contenders.EVENTS:
+            self.cold += [self._clock.cold(self._call, self.enqueue_us) for _ in range(COLD)]
 
-
-def _index(rows, columns, dtype):
-    return [((rows,), np.int64)]
-
-
-def _sample(rows, columns, dtype):
-    return [((rows, columns), dtype)]
-
-
-def _three(rows, columns, dtype):
-    return [((rows,), np.int64), ((rows,), np.float32), ((rows,), np.float32)]
-
-
-def _drawn(rows, columns, dtype):
-    return [((rows,), np.int64), *[((rows,), np.float32)] * 2]
-
-
-def _top(k):
-    return lambda rows, columns, dtype: [((rows, k), np.int64), ((rows, k), np.float32), ((rows,), np.float32)]
+    def figures(self):
+        """The contender's entry in the results."""
+        cold = self.cold or [None]
+        return {
+            **named(self.contender),
+            "clock": self.contender.clock,
+            "cold_us": _rounded(statistics.median(cold)),
+            "cold_min_us": _rounded(min(cold)),
+            "warm_us": _rounded(statistics.median(self.warm)),
+            "warm_min_us": _rounded(min(self.warm)),
+            "enqueue_us": _rounded(self.enqueue_us),
+            "calls_in_a_row": self._calls,
+        }
 
 
-def _categorical(**options):
-    return lambda x, step, out: ng.categorical(KEY, x, step=step, out=None if out is None else out[0], **options)
+def _rounded(us):
+    return us if us is None else round(us, 4)
 
 
-def _softmax(tau):
-    return lambda x, step, out: ng.gumbel_softmax(KEY, x, tau=tau, step=step, out=None if out is None else out[0])
+def named(contender):
+    """Who a contender is, for the results."""
+    return {"name": contender.name, "kind": contender.kind, "library": contender.library}
 
 
-def _actions(x, step, out):
-    return ng.sample_actions(KEY, x, step=step, out=None if out is None else tuple(out))
-
-
-def _draw(x, step, out):
-    given = None if out is None else ng.Draw(out[0], None, None, out[1], out[2], None)
-    return ng.draw(KEY, x, step=step, want=("log_prob", "logsumexp"), out=given)
-
-
-def _topk(k):
-    return lambda x, step, out: ng.gumbel_topk(KEY, x, k, step=step, out=None if out is None else ng.TopK(*out))
-
-
-def _conditional(x, step, out):
-    index = ng.categorical(KEY, x, temperature=0.0)
-    return ng.conditional_gumbel(KEY, x, index, step=step, out=None if out is None else out[0])
-
-
-def cases():
-    """All workloads."""
-    for rows in (512, 64, 1):
-        for dtype in (np.float32, ml_dtypes.bfloat16, np.float16):
-            name = f"categorical {rows} x 128256 {np.dtype(dtype).name}"
-            yield Case(name, (rows, 128256), dtype, _categorical(), _index, "categorical")
-    for rows, columns in ((1024, 1000), (65536, 6), (4096, 18), (1_000_000, 32)):
-        yield Case(
-            f"categorical {rows} x {columns} float32", (rows, columns), np.float32, _categorical(), _index, "categorical"
-        )
-    yield Case("categorical 32 x 128256 float64", (32, 128256), np.float64, _categorical(), _index, "categorical")
-    yield Case("inverse CDF 64 x 32000 float32", (64, 32000), np.float32, _categorical(method="inverse_cdf"), _index)
-    yield Case("actions 4096 x 18 float32", (4096, 18), np.float32, _actions, _three, "sample_actions")
-    yield Case("draw 32 x 128256 float32", (32, 128256), np.float32, _draw, _drawn)
-    for tau in (0.5, 1.0):
-        name = f"gumbel_softmax 1024 x 8192 float32, tau {tau}"
-        yield Case(name, (1024, 8192), np.float32, _softmax(tau), _sample, "gumbel_softmax", {"tau": tau})
-    for k in (5, 100):
-        yield Case(f"top-{k} 64 x 32000 float32", (64, 32000), np.float32, _topk(k), _top(k), "gumbel_topk", {"k": k})
-    yield Case("conditional noise 256 x 4096 float32", (256, 4096), np.float32, _conditional, _sample)
-
-
-def small(case):
-    """The same of a shape that a GPU played by the host does in a moment."""
-    shape = min(case.shape[0], 6), min(case.shape[1], 2500)
-    return Case(case.name, shape, case.dtype, case.call, case.outputs, case.peer, case.peer_options)
-
-
-def logits_of(case):
-    """The case's logits in host memory, the same on every machine: the field itself."""
-    rows, columns = case.shape
-    values = ng.gumbel(ng.key(7, "logits"), (rows, columns), dtype=np.float32)
-    return values.astype(case.dtype)
-
-
-def sent(values):
-    """Logits in the GPU's memory."""
-    if values.dtype.kind != "V":
-        return cuda.to_device(values)
-    return cuda.to_device(values.view(np.int16)).view(values.dtype)
-
-
-def parts(result):
-    """Arrays of a result."""
-    return [each for each in (result if isinstance(result, tuple) else (result,)) if each is not None]
-
-
-def check(case, logits, x):
-    """ValueError unless the GPU's answer is the CPU's: integers and scores to the bit, sums within 8 ulp."""
-    got, want = parts(case.call(x, 3, None)), parts(case.call(logits[:CHECKED], 3, None))
-    for number, (there, here) in enumerate(zip(got, want, strict=True)):
-        there = np.asarray(there.copy_to_host())[: len(here)].astype(here.dtype)
-        if here.dtype.kind in "iu":
-            same = np.array_equal(there, here)
-        else:
-            here, there = here.astype(np.float64), there.astype(np.float64)
-            unit = 2.0**-52 if case.dtype == np.float64 else 2.0**-23
-            same = np.allclose(there, here, rtol=8 * unit, atol=8 * unit * max(1, np.abs(logits.astype(np.float64)).max()))
-        if not same:
-            raise ValueError(f"{case.name}: result {number} is not the CPU's")
-
-
-def measured(case, clock, repeats, peers, say):
-    """Everything about a case."""
-    logits = logits_of(case)
-    x = sent(logits)
-    started = time.perf_counter()
-    check(case, logits, x)
-    first = time.perf_counter() - started
-    out = [cuda.device_array(shape, dtype) for shape, dtype in case.outputs(*case.shape, np.dtype(case.dtype))]
-    steps = iter(range(1, 1 << 40)).__next__
-    case.call(x, 0, out)
-
-    def call():
-        case.call(x, steps(), out)
-
-    read, written = case.bytes()
-    entry = {
-        "name": case.name,
+def measure(case, everybody, clock, rounds):
+    """The entry of one case in the results. Who is wrong, or fails, has a line there in place of figures."""
+    problem = Problem.of(case)
+    read, written = problem.bytes_moved()
+    runners, said = [], []
+    for contender in everybody:
+        if not contender.fits(case):
+            continue
+        try:
+            runners.append(Runner(contender, problem, clock))
+        except Wrong as wrong:
+            said.append({**named(contender), "refused": str(wrong)})
+        except Exception as problem_of_theirs:  # whatever a library raises: the others are timed nevertheless
+            said.append({**named(contender), "failed": f"{type(problem_of_theirs).__name__}: {problem_of_theirs}"[:300]})
+    order, enabled = random.Random(0), gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            for runner in order.sample(runners, len(runners)):
+                runner.sample()
+    finally:
+        if enabled:
+            gc.enable()
+    return {
+        "id": case.id,
+        "operation": case.operation,
         "shape": case.shape,
-        "dtype": np.dtype(case.dtype).name,
+        "dtype": case.dtype,
+        "options": {name: value for name, value in case.options.items() if name != "want"},
         "bytes_read": read,
         "bytes_written": written,
-        "first_call_s": first,
-        "cold_us": clock.cold(call, repeats),
-        "warm_us": clock.warm(call, repeats),
-        "enqueue_us": clock.enqueue(call, repeats),
-        "peers": [],
+        **_counted(problem),
+        "rounds": rounds,
+        "contenders": [*(runner.figures() for runner in runners), *said],
     }
-    if case.call is _actions:
-        plan = ng.plan("sample_actions", KEY, x, out=tuple(out))
-        entry["plan_enqueue_us"] = clock.enqueue(lambda: plan.launch(steps()), repeats)
-    wanted = {case.peer, "max" if case.name.startswith("categorical 1 x") else None}
-    for peer in peers:
-        if peer.operation in wanted:
-            try:
-                run = peer.prepare(logits, case)
-            except Exception as problem:  # another library's limits are not this benchmark's end
-                say(f"{peer.name} at {case.name}: {type(problem).__name__}: {problem}")
-                continue
-            us = clock.cold(run, repeats) if peer.wait is None else clock.finished(run, peer.wait, repeats)
-            entry["peers"].append({"name": peer.name, "operation": peer.operation, "cold_us": us})
-    return entry
 
 
-def share(entry, copy_gbs, read_alone=True):
-    """Of the copy's bandwidth, with a cold L2."""
-    moved = entry["bytes_read"] + (0 if read_alone else entry["bytes_written"])
-    return moved / entry["cold_us"] / 1e3 / copy_gbs
+def _counted(problem):
+    """Kernels that numgumbel queues for a call, or why that cannot be told."""
+    try:
+        return {"launches": launches(lambda stream: contenders.bound_to(problem, stream))}
+    except Exception as what:  # a call that cannot be captured is timed all the same
+        return {"launches": None, "capture_failed": f"{type(what).__name__}: {what}"[:300]}
 
 
-def goals(results):
-    """(what, asked, seen, reached) of what is asked of an H200; None where it was not measured."""
-    known, copy = {entry["name"]: entry for entry in results["workloads"]}, results["copy_gbs"]
-
-    def line(what, asked, name, seen, least=True):
-        entry = known.get(name)
-        value = None if entry is None else seen(entry)
-        return what, asked, value, None if value is None else (value >= asked if least else value <= asked)
-
-    def faster(kind):
-        def times(entry):
-            found = [peer["cold_us"] for peer in entry["peers"] if peer["name"].startswith(kind) and peer["operation"] != "max"]
-            return min(found) / entry["cold_us"] if found else None
-
-        return times
-
-    def against_max(entry):
-        found = [peer["cold_us"] for peer in entry["peers"] if peer["operation"] == "max"]
-        return entry["cold_us"] / found[0] if found else None
-
-    large = "categorical 512 x 128256 float32"
-    half = known.get("categorical 512 x 128256 bfloat16")
-    softmax = "gumbel_softmax 1024 x 8192 float32, tau"
-    return [
-        line("512 x 128256 float32, cold, share of copy", 0.80, large, lambda e: share(e, copy)),
-        line("64 x 128256 float32, cold, share of copy", 0.60, "categorical 64 x 128256 float32", lambda e: share(e, copy)),
-        line("bfloat16 / float32, time", 1.0, large, lambda e: half and half["cold_us"] / e["cold_us"], least=False),
-        line("times torch's best", 3.0, large, faster("torch")),
-        line("times Triton's two stages", 2.0, large, faster("Triton")),
-        line("1 x 128256 / torch.max", 1.3, "categorical 1 x 128256 float32", against_max, least=False),
-        line("actions 4096 x 18, us", 10.0, "actions 4096 x 18 float32", lambda e: e["cold_us"], least=False),
-        line("actions 4096 x 18, enqueue, us", 15.0, "actions 4096 x 18 float32", lambda e: e["enqueue_us"], least=False),
-        line("gumbel_softmax, share of copy", 0.55, f"{softmax} 0.5", lambda e: share(e, copy, read_alone=False)),
-        line("gumbel_softmax at tau 1, share of copy", 0.70, f"{softmax} 1.0", lambda e: share(e, copy, read_alone=False)),
-    ]
+def first_calls(only):
+    """Seconds of first calls, with an empty cache and, in the next process, with the filled one."""
+    command, found = [sys.executable, Path(__file__).with_name("gpu_first_calls.py"), "--only", only], {}
+    with tempfile.TemporaryDirectory() as cache:
+        kept = dict.fromkeys(("NUMGUMBEL_CACHE_DIR", "NUMBA_CACHE_DIR", "CUDA_CACHE_PATH"), cache)
+        for state in ("empty", "filled"):
+            done = subprocess.run(command, env={**os.environ, **kept}, capture_output=True, text=True, check=False)
+            if done.returncode:
+                return {"failed": done.stderr[-500:]}
+            found[state] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def tables(results):
-    """The tables for people."""
-    times = Table("workload", "cold", "warm", "enqueue", "of copy", "best peer", "its time", "times", title=results["device"])
-    for entry in results["workloads"]:
-        peers = [peer for peer in entry["peers"] if peer["operation"] != "max"]
-        best = min(peers, key=lambda peer: peer["cold_us"], default=None)
-        beside = (
-            ("", "", "")
-            if best is None
-            else (best["name"], duration(best["cold_us"]), f"{best['cold_us'] / entry['cold_us']:.1f}")
-        )
-        figures = (duration(entry[name]) for name in ("cold_us", "warm_us", "enqueue_us"))
-        times.add_row(entry["name"], *figures, f"{share(entry, results['copy_gbs'], False):.0%}", *beside)
-    asked = Table("asked of an H200", "goal", "seen", "", title=f"copy {results['copy_gbs']:.0f} GB/s")
-    for what, goal, seen, reached in goals(results):
-        asked.add_row(
-            what, f"{goal:g}", "not measured" if seen is None else f"{seen:.2f}", {True: "yes", False: "no", None: ""}[reached]
-        )
-    return times, asked
+def first_call_rows(found):
+    """Texts of the table of first calls."""
+    empty, filled = found["empty"], found["filled"]
+    for name, what in (("import_s", "import of numba-cuda"), ("device_s", "the device")):
+        yield [what, *(f"{each[name]:.2f}" for each in (empty, filled))]
+    for id, seconds in empty["calls_s"].items():
+        yield [id, f"{seconds:.2f}", f"{filled['calls_s'][id]:.2f}"]
 
 
-@click.command()
-@click.option("--only", default="*", help="Workloads by their names, a pattern as of file names.")
-@click.option("--repeats", default=31, show_default=True)
-@click.option("--quick", is_flag=True, help="Small shapes, few repeats.")
-@click.option("--json", "path", type=click.Path(dir_okay=False), help="Write the results there.")
-def main(only, repeats, quick, path):
-    """Check, time and print."""
-    console = Console()
-    peers = []
-    for peer in PEERS:
-        missing = peer.missing()
-        console.print(missing) if missing else peers.append(peer)
-    clock = Clock(1 << 16, 1 << 16) if quick else Clock(SPARE, COPIED)
-    repeats = 2 if quick else repeats
+def wrong_lines(entries):
+    """Whoever was refused, and numgumbel where it failed."""
+    for entry in entries:
+        for each in entry["contenders"]:
+            if "refused" in each or ("failed" in each and each["kind"] == OURS):
+                yield f"{entry['id']}: {each['name']}: {each.get('refused') or each['failed']}"
+
+
+def show(console, results):
+    """Print all tables."""
+    copy = results["copy"]
+    rows = [row for entry in results["workloads"] for row in summary.rows(entry, copy["bytes_a_second"])]
+    console.print(table_of(rows, summary.ROW_COLUMNS, summary.ROW_NAMES))
+    console.print(summary.NOTE, soft_wrap=True)
+    speed, events = f"{copy['bytes_a_second'] / 1e9:.0f} GB/s", f"{results['events_us']:.2f} us"
+    console.print(
+        f"A copy of {copy['bytes']:,} bytes reads and writes {speed}; two events with nothing between take {events}.\n"
+    )
+    if "empty" in results["first_calls"]:
+        columns = "first call of a process", "empty cache, s", "filled, s"
+        console.print(table_of(first_call_rows(results["first_calls"]), columns, (0,)))
+    elif results["first_calls"]:
+        console.print(results["first_calls"]["failed"], markup=False)
+    console.print()
+    console.print(table_of(map(summary.asked_row, results["asked"]), summary.ASKED_COLUMNS, (0,)))
+
+
+def save(target, results):
+    """Write the figures so far: who is cut short keeps them."""
+    results["asked"] = summary.asked_entries(results)
+    if target:
+        target.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def target_of(path, only, small):
+    """Where the figures go: under bench/results by default, if they are of everything."""
+    return path or (None if only or small else RESULTS / f"gpu-{date.today().isoformat()}.json")
+
+
+@click.command(help="Check and time the workloads on a GPU.")
+@click.option("--only", metavar="PATTERN", default="", help="Workloads whose id has this regular expression in it.")
+@click.option("--quick", is_flag=True, help="Small workloads, few times.")
+@click.option("--without", multiple=True, type=click.Choice(contenders.LIBRARIES), help="Leave a library out; may be repeated.")
+@click.option("--rounds", type=click.IntRange(min=1), help="Samples of each; 21, or 2 of small workloads, when left out.")
+@click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures to this file.")
+def main(only, quick, without, rounds, path):
+    """Check and time the workloads."""
+    console, progress = Console(highlight=False), Console(stderr=True, highlight=False)
+    console.width = max(console.width, 200)
+    if not cuda.is_available():
+        raise click.ClickException("there is no CUDA device: the driver is missing, or it has none")
+    warnings.simplefilter("ignore", NumbaPerformanceWarning)  # of grids that are small because the workload is
+    left_out = {name: "as asked" if name in without else contenders.missing(name) for name in contenders.LIBRARIES}
+    for name, line in left_out.items():
+        if line and name not in without:
+            progress.print(line, soft_wrap=True, markup=False)
+    everybody = [each for each in contenders.CONTENDERS if not left_out.get(each.library)]
+    started, clock = time.perf_counter(), Clock(QUICK_COPY) if quick else Clock()
     results = {
-        "machine": machine(VERSIONS),
-        "device": clock.device,
-        "copy_gbs": clock.copy_gbs,
+        "machine": {**machine(DISTRIBUTIONS), "gpu": gpu()},
         "quick": quick,
+        "left_out": {name: line for name, line in left_out.items() if line},
+        "copy": {"bytes": clock.bytes, "us": clock.copy_us, "bytes_a_second": clock.bandwidth},
+        "events_us": clock.pair_us,
         "workloads": [],
+        "first_calls": {},
     }
-    for case in cases():
-        if fnmatch.fnmatch(case.name, only):
-            results["workloads"].append(measured(small(case) if quick else case, clock, repeats, peers, console.print))
-            entry = results["workloads"][-1]
-            console.print(f"{case.name}: cold {duration(entry['cold_us'])}, enqueue {duration(entry['enqueue_us'])}")
-            if path:  # as far as it has come: a run may end early
-                Path(path).write_text(json.dumps(results, indent=1) + "\n")
-    for table in tables(results):
-        console.print(table)
+    target = target_of(path, only, quick)
+    for case in cases(quick).values():
+        if not re.search(only, case.id):
+            continue
+        try:
+            with progress.status(case.id):
+                results["workloads"].append(measure(case, everybody, clock, rounds or (2 if quick else 21)))
+        except ModuleNotFoundError as absent:  # bfloat16 is a dtype of a package
+            progress.print(str(absent), soft_wrap=True, markup=False)
+        gc.collect()
+        contenders.clear()
+        save(target, results)
+    results["machine"]["gpu"] = gpu()  # its clocks once more, now that it has worked
+    with progress.status("first calls"):
+        results["first_calls"] = first_calls(only)
+    save(target, results)
+    show(console, results)
+    console.print(f"{time.perf_counter() - started:.0f} s{f', written to {target}' if target else ''}", markup=False)
+    if wrong := list(wrong_lines(results["workloads"])):
+        console.print("\n".join(wrong), style="red", markup=False, soft_wrap=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

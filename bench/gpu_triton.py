@@ -1,50 +1,72 @@
-"""Gumbel-max in Triton as one would write it: two stages, with Philox and two logarithms a category.
+"""Gumbel-max in Triton, in two stages: programs share the rows, and the best of each row's parts is found in the end.
 
-Blocks each find the best score of a part of a row; a second kernel joins them. Imported where Triton is installed.
+Imported where Triton is installed. The noise is Philox's, -log(-log u).
 """
+
+import functools
+import itertools
 
 import torch
 import triton
 import triton.language as tl
 
-BLOCK = 2048
+PROGRAMS = 1056  # eight for each of some 132 multiprocessors
+BLOCKS, WARPS = (1024, 2048, 4096), (4, 8)
 
 
 @triton.jit
-def parts(x, scores, indices, columns, blocks, seed, BLOCK: tl.constexpr):
-    """The best of one part of one row."""
+def _best_of_parts(logits, best, place, seed, columns, SPAN: tl.constexpr, BLOCK: tl.constexpr):
+    """Largest score of one part of a row, and its column."""
     row, part = tl.program_id(0), tl.program_id(1)
-    at = part * BLOCK + tl.arange(0, BLOCK)
-    value = tl.load(x + row.to(tl.int64) * columns + at, mask=at < columns, other=-float("inf")).to(tl.float32)
-    uniform = tl.maximum(tl.rand(seed, row * columns + at), 1e-10)
-    score = value - tl.log(-tl.log(uniform))
-    best, index = tl.max(score, axis=0, return_indices=True)
-    tl.store(scores + row * blocks + part, best)
-    tl.store(indices + row * blocks + part, part * BLOCK + index)
+    lane = tl.arange(0, BLOCK)
+    top = tl.full((BLOCK,), float("-inf"), tl.float32)
+    where = tl.zeros((BLOCK,), tl.int32)
+    for start in range(0, SPAN, BLOCK):
+        column = part * SPAN + start + lane
+        inside = column < columns
+        cell = row * columns + column
+        x = tl.load(logits + cell, mask=inside, other=float("-inf")).to(tl.float32)
+        score = x - tl.log(-tl.log(tl.rand(seed, cell)))
+        where = tl.where(score > top, column, where)
+        top = tl.maximum(score, top)
+    largest = tl.max(top, axis=0)
+    first = tl.min(tl.where(top == largest, where, columns), axis=0)
+    at = row * tl.num_programs(1) + part
+    tl.store(best + at, largest)
+    tl.store(place + at, first)
 
 
 @triton.jit
-def join(scores, indices, out, blocks, BLOCKS: tl.constexpr):
-    """The best of the parts of one row."""
-    row, at = tl.program_id(0), tl.arange(0, BLOCKS)
-    score = tl.load(scores + row * blocks + at, mask=at < blocks, other=-float("inf"))
-    _, part = tl.max(score, axis=0, return_indices=True)
-    tl.store(out + row, tl.load(indices + row * blocks + part).to(tl.int64))
+def _best_of_rows(best, place, index, parts, BLOCK: tl.constexpr):
+    """The column of the best part of a row."""
+    row = tl.program_id(0)
+    lane = tl.arange(0, BLOCK)
+    score = tl.load(best + row * parts + lane, mask=lane < parts, other=float("-inf"))
+    winner = tl.argmax(score, axis=0)
+    tl.store(index + row, tl.load(place + row * parts + winner).to(tl.int64))
 
 
-def two_stages(x):
-    """A call that samples each row of a tensor, at another seed every time."""
+def sampler(x, block, warps):
+    """Call, of a step, for a block of so many columns and a program of so many warps."""
     rows, columns = x.shape
-    blocks = -(-columns // BLOCK)
-    scores = torch.empty((rows, blocks), device=x.device)
-    indices = torch.empty((rows, blocks), dtype=torch.int32, device=x.device)
-    out = torch.empty(rows, dtype=torch.int64, device=x.device)
-    seeds = iter(range(1 << 40)).__next__
+    parts = min(triton.cdiv(columns, block), max(1, triton.cdiv(PROGRAMS, rows)))
+    span = triton.cdiv(triton.cdiv(columns, parts), block) * block
+    parts = triton.cdiv(columns, span)
+    best = torch.empty((rows, parts), dtype=torch.float32, device=x.device)
+    place = torch.empty((rows, parts), dtype=torch.int32, device=x.device)
+    index = torch.empty(rows, dtype=torch.int64, device=x.device)
+    width = triton.next_power_of_2(parts)
 
-    def call():
-        parts[(rows, blocks)](x, scores, indices, columns, blocks, seeds(), BLOCK=BLOCK, num_warps=8)
-        join[(rows,)](scores, indices, out, blocks, BLOCKS=triton.next_power_of_2(blocks))
-        return out
+    def call(step):
+        seed = 2 * step + 3  # odd and not 1: Triton compiles again for 1 and for multiples of 16
+        _best_of_parts[(rows, parts)](x, best, place, seed, columns, SPAN=span, BLOCK=block, num_warps=warps)
+        _best_of_rows[(rows,)](best, place, index, parts, BLOCK=width, num_warps=1)
+        return index
 
-    call()
     return call
+
+
+def fastest(x):
+    """The call of the fastest shape."""
+    calls = [sampler(x, block, warps) for block, warps in itertools.product(BLOCKS, WARPS)]
+    return min(calls, key=lambda call: triton.testing.do_bench(functools.partial(call, 0), warmup=5, rep=20))

@@ -2,6 +2,7 @@
 
 import platform
 import re
+import subprocess
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import llvmlite.binding as llvm
 
 LIBRARIES = "numba", "numpy", "numgumbel"
+SMI = "driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "clocks.max.mem", "power.limit", "ecc.mode.current"
 
 
 def machine(libraries=LIBRARIES):
@@ -33,3 +35,25 @@ def processor():
     info = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
     return names[0] if names else platform.processor()
+
+
+def gpu():
+    """Name, driver, clocks and sizes of the current GPU; of what NVIDIA's tool tells, what it tells."""
+    from numba.cuda.cudadrv.driver import driver
+
+    from numgumbel.kernels.gpu.loading import cuda
+
+    device = cuda.get_current_device()
+    facts = {
+        "name": device.name if isinstance(device.name, str) else device.name.decode(),
+        "compute_capability": "{}.{}".format(*device.compute_capability),
+        "multiprocessors": device.MULTIPROCESSOR_COUNT,
+        "l2_bytes": device.L2_CACHE_SIZE,
+        "cuda_of_driver": "{}.{}".format(*driver.get_version()),
+    }
+    query = ["--query-gpu=" + ",".join(SMI), "--format=csv,noheader,nounits", f"--id={device.uuid}"]
+    try:
+        told = subprocess.run(["nvidia-smi", *query], capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
+        return facts
+    return facts | dict(zip(SMI, (text.strip() for text in told.splitlines()[0].split(",")), strict=True))

@@ -230,3 +230,44 @@ def test_durations(us, text):
     import summary
 
     assert summary.duration(us) == text
+
+
+def gpu_results(**times):
+    """A results file of bench/gpu.py with one workload, whose contenders take so many microseconds."""
+    kinds = {"numgumbel": "numgumbel", "torch": "ready-made", "max": "bar"}
+    contenders = [
+        {"name": name, "kind": kinds[name.split(",")[0]], "cold_us": us, "warm_us": us / 2, "enqueue_us": us}
+        for name, us in times.items()
+    ]
+    entry = {"id": "vocab.b512_k128256.f32", "bytes_read": 8000, "bytes_written": 800, "contenders": contenders}
+    return {"quick": False, "copy": {"bytes_a_second": 1e9}, "workloads": [entry]}
+
+
+def test_what_is_asked_of_a_gpu():
+    import gpu_summary
+
+    results = gpu_results(**{"numgumbel": 10.0, "torch, a": 40.0, "torch, b": 29.0, "max, torch": 1.0})
+    results["workloads"][0]["contenders"].append({"name": "torch, c", "kind": "ready-made", "refused": "wrong"})
+    lines = {line["asked"]: line for line in gpu_summary.asked_entries(results)}
+    share, torch = (
+        lines[f"categorical 512 x 128256, {what}"] for what in ("cold, bytes read of copy", "torch's best over ours")
+    )
+    assert (share["seen"], share["met"]) == (0.8, True)
+    assert (torch["seen"], torch["met"]) == (2.9, False)
+    absent = lines["sample_actions 4096 x 18, warm"]
+    assert (absent["seen"], absent["met"]) == (None, None)
+    assert gpu_summary.asked_row(share)[1:] == ["at least 80 %", "80 %", "yes"]
+    assert gpu_summary.asked_row(absent)[1:] == ["at most 10.0 us", "not timed", ""]
+    assert all(line["met"] is None for line in gpu_summary.asked_entries({**results, "quick": True}))
+
+
+def test_rows_of_a_gpu():
+    """Bytes read and written over time; who was refused has a reason in place of figures."""
+    import gpu_summary
+
+    results = gpu_results(**{"numgumbel": 10.0})
+    results["workloads"][0]["contenders"].append({"name": "JAX", "kind": "ready-made", "failed": "no memory"})
+    ours, jax = gpu_summary.rows(results["workloads"][0], results["copy"]["bytes_a_second"])
+    assert ours[2:] == ["10.0 us", "5.00 us", "10.0 us", "1 GB/s", "88 %", "2 GB/s", "176 %"]
+    assert jax[-1] == "no memory"
+    assert len(ours) == len(jax) == len(gpu_summary.ROW_COLUMNS)

@@ -1,9 +1,10 @@
-"""`bench/gpu.py` on the GPU that the host plays: it runs, checks, writes what its tables need, and refuses wrong answers."""
+"""bench/gpu.py on a GPU played by the host: what it writes, and that it refuses a wrong result."""
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import cuda_compile
@@ -12,47 +13,91 @@ import pytest
 pytestmark = pytest.mark.cuda
 
 ROOT = Path(__file__).parents[1]
-START = """
-    import sys
-    sys.path[:0] = [{emulated!r}, {bench!r}]
-    import emulator
-    emulator.start()
-    import gpu
+EMULATED = ROOT / "tests" / "emulated"
+
+EMULATOR = """
+import emulator
+
+emulator.start()
+"""
+
+# Draws on the GPU are those of the step after.
+WRONG = """
+import numpy as np
+import numgumbel as ng
+
+right = ng.categorical
+
+
+def wrong(key, logits, *, step=0, **given):
+    return right(key, logits, step=step if isinstance(logits, np.ndarray) else step + 1, **given)
+
+
+ng.categorical = wrong
 """
 
 
-def run(code, *arguments):
+@pytest.fixture(autouse=True)
+def _compilers():
     cuda_compile.need_compilers()
-    start = START.format(emulated=str(ROOT / "tests" / "emulated"), bench=str(ROOT / "bench"))
-    text = textwrap.dedent(start) + textwrap.dedent(code)
-    return subprocess.run([sys.executable, "-c", text, *arguments], capture_output=True, text=True, check=False)
+    spec = importlib.util.spec_from_file_location("emulator_of_bench", EMULATED / "emulator.py")
+    sys.path.insert(0, str(EMULATED))
+    try:
+        emulator = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(emulator)
+    finally:
+        sys.path.remove(str(EMULATED))
+    if line := emulator.missing():
+        pytest.skip(line)
 
 
-def test_it_runs(tmp_path):
-    ended = run("gpu.main(sys.argv[1:])", "--quick", "--json", str(tmp_path / "gpu.json"))
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    results = json.loads((tmp_path / "gpu.json").read_text())
-    assert len(results["workloads"]) > 15
-    for entry in results["workloads"]:
-        assert entry["cold_us"] > 0
-        assert entry["enqueue_us"] > 0
-        assert entry["bytes_read"] > 0
-    assert "asked of an H200" in ended.stdout
-    assert "is left out: pip install cupy-cuda13x" in ended.stdout
-
-
-def test_a_wrong_answer_ends_it():
-    """One step too many on the device alone."""
-    ended = run(
-        """
-        right = gpu.ng.categorical
-
-        def wrong(key, x, **options):
-            return right(key, x, **options | {"step": options["step"] + hasattr(x, "copy_to_host")})
-
-        gpu.ng.categorical = wrong
-        gpu.main(["--quick", "--only", "categorical 1024 *"])
-        """
+def run(folder, *options, code=EMULATOR):
+    """The command in a process that begins with `code`, and what it has written."""
+    (folder / "sitecustomize.py").write_text(code)
+    path = os.pathsep.join([str(folder), str(EMULATED)])
+    written = folder / "gpu.json"
+    ended = subprocess.run(
+        [sys.executable, ROOT / "bench" / "gpu.py", "--quick", "--rounds", "1", "--json", written, *options],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert ended.returncode != 0
-    assert "categorical 1024 x 1000 float32: result 0 is not the CPU's" in ended.stderr
+    return ended, json.loads(written.read_text()) if written.exists() else None
+
+
+def test_figures(tmp_path):
+    """Figures of every contender that is there, a line for each that is not, and lines for all that was asked."""
+    ended, results = run(tmp_path, "--only", r"^rl\.b4096_a18\.actions\.f32$|^vocab\.b1_k|^vocab\.b64_k128256\.bf16")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "python -m pip install cupy-cuda13x" in ended.stderr or "cupy" not in results["left_out"]
+    assert results["machine"]["gpu"]["name"] == "Emulated GPU 0"
+    assert results["copy"]["bytes_a_second"] == pytest.approx(2 * results["copy"]["bytes"] / results["copy"]["us"] * 1e6)
+    entries = {entry["id"]: entry for entry in results["workloads"]}
+    assert list(entries) == ["vocab.b64_k128256.bf16", "vocab.b1_k128256.f32", "rl.b4096_a18.actions.f32"]
+    for entry in entries.values():
+        figures = {each["name"]: each for each in entry["contenders"]}
+        assert {"numgumbel", "numgumbel, plan"} <= set(figures)
+        assert ("max, Numba" in figures) == (entry["dtype"] == "float32")
+        for each in figures.values():
+            assert min(each["cold_us"], each["warm_us"], each["enqueue_us"]) > 0, each
+    actions = entries["rl.b4096_a18.actions.f32"]
+    assert (actions["operation"], actions["launches"]) == ("sample_actions", 1)
+    rows, columns = actions["shape"]
+    assert (actions["bytes_read"], actions["bytes_written"]) == (4 * rows * columns, rows * (8 + 4 + 4))
+    assert set(results["first_calls"]["filled"]["calls_s"]) == {"rl.b4096_a18.actions.f32"}
+    asked = {line["asked"]: line for line in results["asked"]}
+    assert asked["sample_actions 4096 x 18, launches"]["seen"] == 1
+    assert asked["categorical 1 x 128256 over a device-wide max, cold"]["seen"] is not None
+    assert not any(line["met"] for line in asked.values()), "small workloads meet nothing"
+    assert "asked" in ended.stdout
+
+
+def test_a_wrong_result_is_refused(tmp_path):
+    ended, results = run(tmp_path, "--only", r"^rl\.b8_a6\.f32$", code=EMULATOR + WRONG)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "differ from the CPU's" in ended.stdout
+    (entry,) = results["workloads"]
+    (ours,) = [each for each in entry["contenders"] if each["name"] == "numgumbel"]
+    assert "refused" in ours
+    assert "warm_us" not in ours

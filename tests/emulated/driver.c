@@ -205,6 +205,11 @@ Result cuGraphLaunch(void *executable, void *stream) {
     for (int i = 0; i < graph->count; i++) { Result result = run_node(&graph->nodes[i]); if (result) return result; }
     return OK;
 }
+Result cuGraphGetNodes(Graph *graph, void **nodes, size_t *count) {
+    if (nodes) for (size_t i = 0; i < *count; i++) nodes[i] = i < (size_t)graph->count ? &graph->nodes[i] : 0;
+    *count = graph->count;
+    return OK;
+}
 Result cuGraphUpload(void *executable, void *stream) { return OK; }
 Result cuGraphDestroy(void *graph) { return OK; }
 Result cuGraphExecDestroy(void *executable) { return OK; }
