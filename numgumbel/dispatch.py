@@ -195,18 +195,17 @@ def _from(module: str, name: str) -> Callable[[type], bool]:
     return lambda kind: kind.__module__.split(".")[0] == module and kind.__name__ == name
 
 
-def _backend(name: str) -> Callable[..., Any]:
-    """A function of the GPU's backend, which is imported when an array for it has arrived."""
-    return lambda *arguments: getattr(importlib.import_module("numgumbel.backends.gpu.families"), name)(*arguments)
+def _late(module: str) -> Callable[[str], Callable[..., Any]]:
+    """From a name to a function of a module, which is imported when an array for it has arrived."""
+    return lambda name: lambda *arguments: getattr(importlib.import_module(module), name)(*arguments)
+
+
+_backend = _late("numgumbel.backends.gpu.families")
+_tensors = _late("numgumbel.backends.cpu.tensors")
 
 
 def _is_torch(kind: type) -> bool:
     return any(base.__module__ == "torch" and base.__name__ == "Tensor" for base in kind.__mro__)
-
-
-def _adapter(name: str) -> Callable[..., Any]:
-    """A function of the adapter of torch's CPU tensors, which imports torch: one has arrived."""
-    return lambda *arguments: getattr(importlib.import_module("numgumbel.backends.cpu.tensors"), name)(*arguments)
 
 
 def _torch_family(tensor: Any) -> Family:
@@ -218,7 +217,7 @@ def _torch_family(tensor: Any) -> Family:
 
 
 _TORCH = {
-    "cpu": Family("torch", "cpu", _is_torch, _adapter("view"), _adapter("wrap"), _adapter("empty")),
+    "cpu": Family("torch", "cpu", _is_torch, _tensors("view"), _tensors("wrap")),
     "cuda": Family("torch CUDA", "gpu", _is_torch, _backend("view_torch"), _backend("wrap_torch"), _backend("empty_torch")),
 }
 

@@ -36,15 +36,15 @@ def again(function: Callable[..., Any], arguments: dict[str, Any], first: Any) -
     if family is None:
         adapter = _adapter(type(first))
         if adapter is not None:
-            return _call_of(adapter)(function, {name: arguments[name] for name in names(function)})
+            return _entry(adapter, "call")(function, {name: arguments[name] for name in names(function)})
         if type(first).__module__ != "torch":
             return NEW
         family = family_of(first, "logits")
     if family.name == "torch":
-        return _tensors()(function, {name: arguments[name] for name in names(function)})
+        return _entry("numgumbel.backends.cpu.tensors", "call")(function, {name: arguments[name] for name in names(function)})
     if family.is_host or "numgumbel.backends.gpu" not in sys.modules:  # then nothing has been made before
         return NEW
-    return _repeats()(function, arguments, first, family, NEW)
+    return _entry("numgumbel.backends.gpu.repeats", "again")(function, arguments, first, family, NEW)
 
 
 def adapted(*arrays: Any) -> Any:
@@ -61,12 +61,6 @@ def _adapter(kind: type) -> str | None:
 
 
 @functools.cache
-def _call_of(adapter: str) -> Callable[..., Any]:
-    found: Callable[..., Any] = importlib.import_module(adapter).call
-    return found
-
-
-@functools.cache
 def names(function: Callable[..., Any]) -> tuple[str, ...]:
     """Names of a function's arguments."""
     code = function.__code__
@@ -74,12 +68,7 @@ def names(function: Callable[..., Any]) -> tuple[str, ...]:
 
 
 @functools.cache
-def _repeats() -> Callable[..., Any]:
-    found: Callable[..., Any] = importlib.import_module("numgumbel.backends.gpu.repeats").again
-    return found
-
-
-@functools.cache
-def _tensors() -> Callable[..., Any]:
-    found: Callable[..., Any] = importlib.import_module("numgumbel.backends.cpu.tensors").call
+def _entry(module: str, name: str) -> Callable[..., Any]:
+    """A function of a module that is imported when arrays for it have arrived."""
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax as _jax
@@ -105,47 +106,33 @@ def _host(options: dict[str, Any], given: list[np.ndarray], wanted: list[np.ndar
         operation(key, [array[place] for array in wanted], **operands, **rest)
 
 
-def _categorical(key: Key, wanted: list[np.ndarray], **arguments: Any) -> None:
-    _ops.categorical(key, out=wanted[0], **arguments)
+_Operation = Callable[..., None]
 
 
-def _gumbel(key: Key, wanted: list[np.ndarray], **arguments: Any) -> None:
-    _ops.gumbel(key, out=wanted[0], **arguments)
+def _one(function: Callable[..., Any]) -> _Operation:
+    """A function of the package that writes into one array."""
+    return lambda key, wanted, **arguments: function(key, out=wanted[0], **arguments)
 
 
-def _softmax(key: Key, wanted: list[np.ndarray], **arguments: Any) -> None:
-    _ops.gumbel_softmax(key, out=wanted[0], **arguments)
+def _several(function: Callable[..., Any], kind: Callable[..., Any]) -> _Operation:
+    """One that writes into several."""
+    return lambda key, wanted, **arguments: function(key, out=kind(*wanted), **arguments)
 
 
-def _softmax_vjp(key: Key, wanted: list[np.ndarray], **arguments: Any) -> None:
-    _ops.gumbel_softmax_vjp(key, out=wanted[0], **arguments)
-
-
-def _topk(key: Key, wanted: list[np.ndarray], **arguments: Any) -> None:
-    _ops.gumbel_topk(key, out=TopK(*wanted), **arguments)
-
-
-def _sample_actions(key: Key, wanted: list[np.ndarray], **arguments: Any) -> None:
-    _actions.sample_actions(key, out=Actions(*wanted), **arguments)
-
-
-def _log_prob_entropy(key: Key, wanted: list[np.ndarray], **arguments: Any) -> None:
-    _actions.log_prob_entropy(out=LogProbEntropy(*wanted), **arguments)
-
-
-def _log_prob_entropy_vjp(key: Key, wanted: list[np.ndarray], **arguments: Any) -> None:
-    _actions.log_prob_entropy_vjp(out=wanted[0], **arguments)
+def _keyless(function: Callable[..., Any]) -> Callable[..., Any]:
+    """One that takes no key, as if it did."""
+    return lambda key, **arguments: function(**arguments)
 
 
 _OPERATIONS = {
-    "categorical": _categorical,
-    "gumbel": _gumbel,
-    "gumbel_softmax": _softmax,
-    "gumbel_softmax_vjp": _softmax_vjp,
-    "gumbel_topk": _topk,
-    "sample_actions": _sample_actions,
-    "log_prob_entropy": _log_prob_entropy,
-    "log_prob_entropy_vjp": _log_prob_entropy_vjp,
+    "categorical": _one(_ops.categorical),
+    "gumbel": _one(_ops.gumbel),
+    "gumbel_softmax": _one(_ops.gumbel_softmax),
+    "gumbel_softmax_vjp": _one(_ops.gumbel_softmax_vjp),
+    "gumbel_topk": _several(_ops.gumbel_topk, TopK),
+    "sample_actions": _several(_actions.sample_actions, Actions),
+    "log_prob_entropy": _several(_keyless(_actions.log_prob_entropy), LogProbEntropy),
+    "log_prob_entropy_vjp": _one(_keyless(_actions.log_prob_entropy_vjp)),
 }
 
 

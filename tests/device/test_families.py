@@ -55,7 +55,7 @@ def test_cupy(cupy):
 
 def test_cupys_stream(cupy, monkeypatch):
     seen, there = [], cupy.asarray(logits(3, 6))
-    monkeypatch.setattr(repeats.Launch, "queue", lambda self, values, stream: seen.append(stream))
+    monkeypatch.setattr(repeats.Launch, "queue", lambda self, values: seen.append(self.stream))
     for stream in (0, 64, 64, 128):
         cupy.stream.ptr = stream
         ng.categorical(KEY, there)

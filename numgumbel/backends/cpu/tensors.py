@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch as _torch
 
-__all__ = ["call", "empty", "view", "wrap"]
+__all__ = ["call", "view", "wrap"]
 
 _WORDS = _torch.int16  # of bfloat16, of which torch gives NumPy no view
 
@@ -33,11 +33,6 @@ def wrap(array: np.ndarray) -> Any:
     if array.dtype.kind == "V":
         return _torch.from_numpy(array.view(np.int16)).view(_torch.bfloat16)
     return _torch.from_numpy(array)
-
-
-def empty(shape: tuple[int, ...], dtype: Any, like: Any) -> np.ndarray:
-    """New memory."""
-    return np.empty(shape, dtype)
 
 
 def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ the drivers say, code is fetched by it, and a launch is one call of the CUDA dri
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import struct
@@ -126,12 +127,10 @@ def _write(kept: Path | None, entry: str, code: bytes) -> None:
     """Keep code; a folder that cannot be written to costs a compilation in the next process, no more."""
     if kept is None:
         return
-    try:
-        with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file:
-            file.write(b"\n".join([_digest(entry.encode(), code), entry.encode(), code]))
-        Path(file.name).replace(kept)
-    except OSError:
-        return
+    with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        made = Path(folder) / kept.name
+        made.write_bytes(b"\n".join([_digest(entry.encode(), code), entry.encode(), code]))
+        made.replace(kept)
 
 
 def _digest(entry: bytes, code: bytes) -> bytes:

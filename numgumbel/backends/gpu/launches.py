@@ -43,6 +43,8 @@ class Launch:
         Its parameters, as `compiled.packing` has them.
     places : list of (int, view)
         Which of the values are addresses, and of what.
+    named : dict of str to int
+        Where among the values each argument starts.
     """
 
     def __init__(self, kernel: Any, blocks: int, block: int, stream: int, arguments: tuple[Any, ...]) -> None:
@@ -50,17 +52,18 @@ class Launch:
         self.values: list[Any] = []
         self.places: list[tuple[int, Any]] = []
         self._arguments = arguments  # their memory
-        signature = tuple(map(self._add, arguments))
-        self._function, self._packing = function_of(kernel, signature), packing(signature)
         names = kernel.py_func.__code__.co_varnames[: len(arguments)]
-        self.named = dict(zip(names, self._starts(signature), strict=True))
+        self.named: dict[str, int] = {}
+        signature: Signature = tuple(self._add(name, each) for name, each in zip(names, arguments, strict=True))
+        self._function, self._packing = function_of(kernel, signature), packing(signature)
         slots = np.zeros(len(self.values), np.uint64)
         self._room = slots.data.cast("B")
         self._parameters = slots.ctypes.data + 8 * np.arange(len(slots), dtype=np.uint64)
         self._address, self._lock = self._parameters.ctypes.data, threading.Lock()
 
-    def _add(self, argument: Any) -> str:
+    def _add(self, name: str, argument: Any) -> str:
         """Take an argument in; its code in the signature."""
+        self.named[name] = len(self.values)
         if isinstance(argument, np.ndarray):
             self.places.append((len(self.values) + 4, argument))
             pointer = argument.ctypes.data if argument.size else 0
@@ -70,20 +73,12 @@ class Launch:
         self.values.append(argument)
         return code
 
-    @staticmethod
-    def _starts(signature: Signature) -> list[int]:
-        """Where each argument starts among the values."""
-        starts = [0]
-        for code in signature:
-            starts.append(starts[-1] + (5 + 2 * int(code.split(":")[1]) if ":" in code else 1))
-        return starts[:-1]
-
-    def queue(self, values: list[Any], stream: int) -> None:
+    def queue(self, values: list[Any]) -> None:
         """Queue it with these values in place of its own."""
         with self._lock:
             self._packing.pack_into(self._room, 0, *values)
             (error,) = driver.cuLaunchKernel(
-                self._function, self.blocks, 1, 1, self.block, 1, 1, 0, stream_handle(stream), self._address, 0
+                self._function, self.blocks, 1, 1, self.block, 1, 1, 0, stream_handle(self.stream), self._address, 0
             )
         if error != driver.CUresult.CUDA_SUCCESS:
             raise RuntimeError(f"CUDA could not launch {self.kernel.py_func.__name__}: {error.name}")
@@ -98,7 +93,7 @@ class Launch:
         if later and "step" in self.named:
             values = [*values]
             values[self.named["step"]] += later
-        self.queue(values, self.stream)
+        self.queue(values)
 
 
 class _SimulatedLaunch:

@@ -113,7 +113,9 @@ def sent(values: np.ndarray, stream: int, why: str) -> DeviceView:
     if SIMULATED:
         view.view(np.ndarray)[...] = values
     elif values.size:
+        # The call may return before the last bytes are there, and streams that do not wait for the default one would read them.
         checked(driver.cuMemcpyHtoD(view.ctypes.data, values.ctypes.data, values.nbytes), "copy to a device")
+        checked(driver.cuStreamSynchronize(stream_handle(0)), "wait for a copy")
     return view
 
 

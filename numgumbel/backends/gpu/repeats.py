@@ -136,14 +136,14 @@ class _Part:
         for at, source, offset in self.addresses:
             values[at] = sources[source] + offset
 
-    def queue(self, key: Any, step: Any, stream: int) -> None:
+    def queue(self, key: Any, step: Any) -> None:
         """Queue it with key and step of a call."""
         values = self.launch.values
         if self.words is not None:
-            values[self.words[0]], values[self.words[1]] = key._value & 0xFFFFFFFF, key._value >> 32
+            values[self.words[0]], values[self.words[1]] = key.words
         if self.step is not None:
             values[self.step] = step + self.later
-        self.launch.queue(values, stream)
+        self.launch.queue(values)
 
 
 class Repeated:
@@ -188,7 +188,7 @@ class Repeated:
             for part in self._parts:
                 part.place(sources)
         for part in self._parts:
-            part.queue(key, step, self._stream)
+            part.queue(key, step)
         return self._result(given.arrays + [array for array, _ in made])
 
 
@@ -205,7 +205,7 @@ def _prepared(
     for launch in made.launches:
         if key is not None and "k0" in launch.named:
             words = launch.values[launch.named["k0"]], launch.values[launch.named["k1"]]
-            if words != (key._value & 0xFFFFFFFF, key._value >> 32):
+            if words != key.words:
                 return None
         addresses, fixed = [], []
         for at, view in launch.places:
