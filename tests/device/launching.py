@@ -49,6 +49,24 @@ def as_stored(cells):
     return cells.view(np.int16) if cells.dtype.itemsize == 2 else cells
 
 
+def rows_at_the_ends(dtype):
+    """Rows of nine logits: excluded, NaN, the smallest and largest numbers, +inf, both zeros, both ends of the range."""
+    top, inf = np.finfo(dtype).max, np.inf
+    return np.array(
+        [
+            [-inf] * 9,
+            [1, np.nan, 2] * 3,
+            [-top] * 9,
+            [-inf, -top] * 4 + [-inf],
+            [1, inf, 2] * 3,
+            [top] * 9,
+            [0.0, -0.0, 0] * 3,
+            [top, -top, 0] * 3,
+        ],
+        dtype,
+    )
+
+
 def launch(kernel, threads, *arguments, block=256):
     """Run a kernel with so many threads, in whole warps, on host arrays as they lie."""
     threads = -(-threads // WARP) * WARP

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from launching import launch, sampling
+from launching import launch, rows_at_the_ends, sampling
 
 import numgumbel as ng
 from numgumbel.kernels.cpu.cells import (
@@ -284,20 +284,7 @@ def test_given_actions():
 
 def test_numbers_at_the_ends():
     for dtype in REALS:
-        top, inf = np.finfo(dtype).max, np.inf
-        x = np.array(
-            [
-                [-inf] * 9,
-                [1, np.nan, 2] * 3,
-                [-top] * 9,
-                [-inf, -top] * 4 + [-inf],
-                [1, inf, 2] * 3,
-                [top] * 9,
-                [0.0, -0.0, 0] * 3,
-                [top, -top, 0] * 3,
-            ],
-            dtype,
-        )
+        x = rows_at_the_ends(dtype)
         for temperature in (1.0, 0.0, 2.0**-64, 2.0**64):
             want = ng.draw(KEY, x, want=WANTED, temperature=temperature, invalid="mark")
             compare(run(x, temperature=temperature), want)

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from launching import as_stored, launch, sampling
+from launching import as_stored, launch, rows_at_the_ends, sampling
 
 import numgumbel as ng
 from numgumbel.kernels.gpu import log_prob
@@ -157,20 +157,7 @@ def test_invalid_rows():
 
 def test_numbers_at_the_ends():
     for dtype in REALS:
-        top, inf = np.finfo(dtype).max, np.inf
-        x = np.array(
-            [
-                [-inf] * 9,
-                [1, np.nan, 2] * 3,
-                [-top] * 9,
-                [-inf, -top] * 4 + [-inf],
-                [1, inf, 2] * 3,
-                [top] * 9,
-                [0.0, -0.0, 0] * 3,
-                [top, -top, 0] * 3,
-            ],
-            dtype,
-        )
+        x = rows_at_the_ends(dtype)
         for chosen, temperature in itertools.product((0, 1, 8), (1.0, 2.0**-20, 2.0**64)):
             got = check(x, np.full((8, 1), chosen), 1.0, 0.5, temperature=temperature)
             assert (got[4] == 0).all()  # one category is all there is: it does not move
