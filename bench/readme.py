@@ -8,7 +8,7 @@ import summary
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
-README, GPU = ROOT / "README.md", ROOT / "docs" / "gpu.md"
+README, GPU, DASK = ROOT / "README.md", ROOT / "docs" / "gpu.md", ROOT / "docs" / "dask.md"
 
 
 def newest(kind):
@@ -107,11 +107,22 @@ def gpu_host_table(results, source):
     return "\n".join(lines) + "\n"
 
 
+def dask_table(results, source):
+    """Markdown table of what Dask adds to a block."""
+    told = f"blocks (from `{source}`, written by `bench/dask_chunks.py`)"
+    lines = [f"| {told} | beyond a loop over them, us a block | a task that does nothing |", "|---|---|---|"]
+    for row in results["lines"]:
+        blocks = f"{row['down']} x {row['across']} of {row['rows']} x {row['columns']}"
+        lines.append(f"| {blocks} | {1e6 * row['beyond']:.0f} | {1e6 * row['alone']:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
 # What stands between the marks of that name: the kind of results that it is made from, how, and the page.
 TABLES = {
     "cpu": ("cpu", cpu_table, README),
     "against": ("cpu", against_table, README),
     "scalars": ("scalars", scalar_table, README),
+    "dask-chunks": ("dask-chunks", dask_table, DASK),
     "gpu-host": ("gpu-host", gpu_host_table, GPU),
     "gpu-softmax": ("gpu-code", gpu_softmax_table, GPU),
     "gpu-code": ("gpu-code", gpu_code_table, GPU),
