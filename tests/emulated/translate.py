@@ -76,13 +76,12 @@ class Translation:
         self._registers, self._declared = {}, []
         first = text[: entry.start(3)].count("\n") + 1
         body = "\n".join(self._line(statement, number) for statement, number in _statements(entry[3], first))
-        unused = "".join(f"    (void){name};\n" for name in ("parameters",))
         self.source = (
             '#include "gpu.h"\n\n'
             f"const int n_parameters = {len(self.sizes)};\n"
             f"const int parameter_sizes[] = {{{', '.join(map(str, [*self.sizes, 0]))}}};\n"
             f"const unsigned shared_bytes = {at};\n\n"
-            f"void entry(Thread *self, void **parameters) {{\n{unused}" + "".join(self._declared) + body + "\n}\n"
+            "void entry(Thread *self, void **parameters) {\n" + "".join(self._declared) + body + "\n}\n"
         )
 
     def _line(self, statement, number):
@@ -160,7 +159,7 @@ class Translation:
         opcode, rest = re.match(r"(\S+)\s*(.*)", text, re.S).groups()
         parts = opcode.split(".")
         operands = [each.strip() for each in re.findall(r"\{[^}]*\}|\[[^\]]*\]|[^,\s][^,]*", rest)]
-        handler = getattr(self, "_" + parts[0], None) or getattr(self, "_op_" + parts[0], None)
+        handler = getattr(self, "_" + parts[0], None)
         kind = parts[-1]
         if handler:
             return handler(parts, operands, number)
@@ -170,11 +169,11 @@ class Translation:
 
     def _pattern(self, parts, kind):
         """The C expression of an instruction all operands of which have its type."""
-        name, bits, real = parts[0], bits_of(kind), kind in REALS
+        name, width, real = parts[0], bits_of(kind), kind in REALS
         middle, suffix = set(parts[1:-1]), "f" if kind == "f32" else ""
         if middle - {"rn", "lo", "hi", "wide", "wrap", "l", "r"}:
             raise NotImplementedError(".".join(parts))
-        sign, width = ("s" if kind[0] == "s" else "u"), bits
+        sign = "s" if kind[0] == "s" else "u"
         if real:
             found = {
                 "add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "div": "{0} / {1}", "rcp": "1 / {0}",
