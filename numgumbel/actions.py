@@ -185,10 +185,10 @@ def log_prob_entropy(
     """
     if axis == -1 and invalid is None and out is None and are_plain(_NO_KEY, logits, 0, temperature):
         allowed = plain_mask(mask, logits)
-        if allowed is not False and type(actions) is np.ndarray and actions.dtype is _INT64 and actions.flags.aligned:
+        if allowed is not False and type(actions) is np.ndarray:
             heads = check.heads_of(nvec, logits.shape[-1])
             chosen = actions[..., None] if nvec is None else actions
-            if chosen.shape == (*logits.shape[:-1], len(heads) - 1):
+            if _are_plain_actions(chosen, (*logits.shape[:-1], len(heads) - 1)):
                 told = operation("plain_draw", "cpu")(0, logits, allowed, heads, 0, temperature, _WANTED, False, None, chosen)
                 if told is not None:
                     return LogProbEntropy(told[3], told[4])
@@ -257,6 +257,17 @@ def log_prob_entropy_vjp(
     >>> bool(np.allclose(gradient, [[-0.1, 0.3, -0.2]]))
     True
     """
+    if axis == -1 and invalid is None and out is None and are_plain(_NO_KEY, logits, 0, temperature) and temperature > 0:
+        allowed = plain_mask(mask, logits)
+        chosen = actions[..., None] if nvec is None and type(actions) is np.ndarray else actions
+        slopes = _plain_cotangent(log_prob_cotangent, logits), _plain_cotangent(entropy_cotangent, logits)
+        if allowed is not False and slopes[0] is not None and slopes[1] is not None:
+            heads = check.heads_of(nvec, logits.shape[-1])
+            if _are_plain_actions(chosen, (*logits.shape[:-1], len(heads) - 1)):
+                run = operation("plain_log_prob_vjp", "cpu")
+                gradient = run(logits, allowed, heads, temperature, chosen, *slopes)
+                if gradient is not None:
+                    return gradient
     made = again(log_prob_entropy_vjp, locals(), logits)
     if made is not NEW:
         return made
@@ -277,6 +288,17 @@ def log_prob_entropy_vjp(
     marked = run(request, heads, index, *cotangents, request.axis_last(gradient))
     request.refuse("log_prob_entropy_vjp", marked, _NO_ACTION + ", or an action outside of its head")
     return out if out is not None else request.family.wrap(gradient)
+
+
+def _are_plain_actions(actions: Any, shape: tuple[int, ...]) -> bool:
+    """Whether actions are int64 of that shape, batch + (H,)."""
+    return type(actions) is np.ndarray and actions.dtype is _INT64 and actions.shape == shape and actions.flags.aligned
+
+
+def _plain_cotangent(values: Any, logits: np.ndarray) -> np.ndarray | None:
+    """A derivative that is one number a row, in float32 or float64 as the logits are; None for others."""
+    plain = type(values) is np.ndarray and values.dtype is logits.dtype and values.shape == logits.shape[:-1]
+    return values if plain and logits.dtype.itemsize > 2 and values.flags.aligned else None
 
 
 def _given_actions(actions: Any, request: Request, nvec: Any, count: int) -> np.ndarray:

@@ -80,7 +80,13 @@ class LogProbAndEntropy(_torch.autograd.Function):  # type: ignore[misc]  # torc
         """One pass over the logits."""
         logits, actions, mask = ctx.saved_tensors
         options = ctx.options if mask is None else {**ctx.options, "mask": mask}
-        return _Slopes.apply(logits, actions, log_prob, entropy, options), None, None, None
+        if _torch.is_grad_enabled():  # with create_graph=True: a graph that tells that it ends here
+            return _Slopes.apply(logits, actions, log_prob, entropy, options), None, None, None
+        return _slopes(logits, actions, log_prob, entropy, options), None, None, None
+
+
+def _slopes(logits: Any, actions: Any, log_prob: Any, entropy: Any, options: dict[str, Any]) -> Any:
+    return _actions.log_prob_entropy_vjp(logits.detach(), actions, log_prob, entropy, **options)
 
 
 class _Slopes(_torch.autograd.Function):  # type: ignore[misc]
@@ -88,7 +94,7 @@ class _Slopes(_torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(ctx: Any, logits: Any, actions: Any, log_prob: Any, entropy: Any, options: dict[str, Any]) -> Any:
-        return _actions.log_prob_entropy_vjp(logits.detach(), actions, log_prob, entropy, **options)
+        return _slopes(logits, actions, log_prob, entropy, options)
 
     @staticmethod
     def backward(ctx: Any, *_cotangents: Any) -> Any:

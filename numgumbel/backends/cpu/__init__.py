@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .draws import chosen_columns, conditional, draw, inclusion, log_prob_vjp, merge
-from .plain import plain_categorical, plain_draw, plain_softmax, plain_topk
+from .plain import plain_categorical, plain_draw, plain_log_prob_vjp, plain_softmax, plain_topk
 from .samples import categorical, inverse_cdf, noise, ragged, softmax, softmax_gradient, softmax_vjp, topk
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -24,6 +24,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "draw": draw,
     "plain_draw": plain_draw,
     "log_prob_vjp": log_prob_vjp,
+    "plain_log_prob_vjp": plain_log_prob_vjp,
     "merge": merge,
     "chosen_columns": chosen_columns,
     "softmax": softmax,

@@ -25,6 +25,7 @@ from ...kernels.cpu.cells import (
 from ...kernels.cpu.draw import draw_rows
 from ...kernels.cpu.draw_short import draw_short_rows
 from ...kernels.cpu.lanes import argmax_short_rows
+from ...kernels.cpu.log_prob import log_prob_vjp_rows
 from ...kernels.cpu.softmax import HARD, SOFT, softmax_rows
 from ...kernels.cpu.topk import topk_rows
 from ...threads import get_num_threads
@@ -178,6 +179,32 @@ def plain_draw(
 
         bad = over_rows(call, rows, COST[kernel] * size / 4, WORTH_A_WATCHER)[0]
     return None if bad else (index, score, logsumexp, log_prob, entropy)
+
+
+def plain_log_prob_vjp(
+    cells: np.ndarray,
+    mask: np.ndarray | None,
+    heads: np.ndarray,
+    temperature: float,
+    index: np.ndarray,
+    log_prob: np.ndarray,
+    entropy: np.ndarray,
+) -> np.ndarray | None:
+    """`log_prob_vjp` under a mask of the logits' shape; None for invalid rows. `index` IN int64, batch + (H,); `log_prob` and
+    `entropy` IN real, batch."""
+    gradient = np.empty(cells.shape, cells.dtype)
+    front = (None,) * (3 - cells.ndim)
+    allowed, flags = (NO_MASK, 0) if mask is None else (mask.view(np.uint8)[front], HAS_MASK)
+    compiled, block = log_prob_vjp_rows[cells.dtype], cells[front]
+    before = block, allowed, flags, temperature, NO_TEMPERATURES
+    behind = heads, index[front], log_prob[front], entropy[front], gradient[front]
+
+    def call(first: int, last: int, invalid: np.ndarray) -> None:
+        compiled(*before, first, last, *behind, invalid)
+
+    size = max(cells.itemsize, 4) * cells.size
+    bad = over_rows(call, block.shape[0] * block.shape[1], COST[log_prob_vjp_rows] * size / 4)[0]
+    return None if bad else gradient
 
 
 def _plain_rows(

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import torch as _torch
 
+from ...keys import Key
+
 __all__ = ["call", "view", "wrap"]
 
+_AS_THEY_ARE = {type(None), bool, int, float, str, Key, np.ndarray}
 _WORDS = _torch.int16  # of bfloat16, of which torch gives NumPy no view
 
 
@@ -47,7 +50,7 @@ def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
 
 
 def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    given = {name: _outward(value) for name, value in arguments.items()}
+    given = {name: value if type(value) in _AS_THEY_ARE else _outward(value) for name, value in arguments.items()}
     result = function(**given)
     return _inward(result, given.get("out"), arguments.get("out"))
 
@@ -70,4 +73,4 @@ def _inward(result: Any, out: Any, given: Any) -> Any:
         return None
     if result is out and given is not None:
         return given
-    return wrap(np.asarray(result))
+    return wrap(result if type(result) is np.ndarray else np.asarray(result))
