@@ -8,7 +8,8 @@ import summary
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
-README, GPU, DASK = ROOT / "README.md", ROOT / "docs" / "gpu.md", ROOT / "docs" / "dask.md"
+README = ROOT / "README.md"
+GPU, DASK, TORCH = (ROOT / "docs" / f"{name}.md" for name in ("gpu", "dask", "torch"))
 
 
 def newest(kind):
@@ -117,11 +118,48 @@ def dask_table(results, source):
     return "\n".join(lines) + "\n"
 
 
+def torch_table(results, source):
+    """Markdown table of passes forward and backward beside torch's own."""
+    machine = results["machine"]
+    lines = [
+        f"{machine['processor']} ({machine['cpu']}), torch {machine['torch']}, medians; from `{source}`, written by",
+        "`bench/torch_gradients.py`.",
+        "",
+        "| what | numgumbel | torch | times faster |",
+        "|---|---|---|---|",
+    ]
+    for row in results["times"]:
+        ours, theirs = summary.duration(row["us"]), summary.duration(row["torch_us"])
+        lines.append(f"| {row['name']} | {ours} | {theirs} | {row['times']:.1f} |")
+    lines += ["", "| memory at its peak, forward and backward | numgumbel, MiB | torch, MiB |", "|---|---|---|"]
+    for row in results["memory"]:
+        shape = f"{row['shape'][0]} x {row['shape'][1]}{', hard' if row['hard'] else ''}"
+        lines.append(f"| {shape} | {row['MiB']:.0f} | {row['torch_MiB']:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def ppo_table(results, source):
+    """Markdown table of what PPO has learnt with either distribution."""
+    names = list(results["mean"])
+    steps, episodes = results["steps"], results["episodes"]
+    lines = [
+        f"| seed: mean of the last {episodes} episodes, {steps:,} steps (from `{source}`) | {' | '.join(names)} |",
+        "|---|" + "---|" * len(names),
+    ]
+    for seed in sorted({run["seed"] for run in results["runs"]}):
+        found = {run["categorical"]: run["mean"] for run in results["runs"] if run["seed"] == seed}
+        lines.append(f"| {seed} | {' | '.join(f'{found[name]:.1f}' for name in names)} |")
+    lines.append(f"| **mean** | {' | '.join(f'**{mean:.1f}**' for mean in results['mean'].values())} |")
+    return "\n".join(lines) + "\n"
+
+
 # What stands between the marks of that name: the kind of results that it is made from, how, and the page.
 TABLES = {
     "cpu": ("cpu", cpu_table, README),
     "against": ("cpu", against_table, README),
     "scalars": ("scalars", scalar_table, README),
+    "torch-gradients": ("torch-gradients", torch_table, TORCH),
+    "ppo": ("ppo-cartpole", ppo_table, TORCH),
     "dask-chunks": ("dask-chunks", dask_table, DASK),
     "gpu-host": ("gpu-host", gpu_host_table, GPU),
     "gpu-softmax": ("gpu-code", gpu_softmax_table, GPU),

@@ -10,7 +10,7 @@ import functools
 import itertools
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -416,6 +416,8 @@ def heads_of(nvec: Any, columns: int) -> np.ndarray:
         if nvec.dtype.kind not in "iu" or nvec.ndim != 1:
             raise TypeError(f"nvec must be a sequence of integers, got an array of {nvec.dtype} and shape {nvec.shape}")
         return _heads(tuple(nvec.tolist()), columns)
+    if isinstance(nvec, Iterator):
+        raise TypeError(f"nvec must be a sequence of integers, got a {type(nvec).__name__}, which is read but once: call list")
     try:
         sizes = tuple(nvec)
     except TypeError:

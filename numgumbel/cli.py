@@ -300,7 +300,7 @@ def _facts() -> dict[str, Any]:
     import numba
     from llvmlite import binding as llvm
 
-    from . import dispatch
+    from . import dispatch, shortcuts
     from .kernels.jit import cache_folder
 
     features = llvm.get_host_cpu_features()
@@ -318,7 +318,7 @@ def _facts() -> dict[str, Any]:
         "threads used": _threads(),
         "kernel cache": str(folder) if folder else "none, turned off or no folder can be written: every process compiles anew",
         "backends": sorted(dispatch.backends()),
-        "array families": sorted(dispatch.families()),
+        "array families": sorted([*dispatch.families(), *shortcuts.adapters()], key=str.lower),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import sys
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import numpy as np
 from .device import record
 from .dispatch import family_of, known_family
 
-__all__ = ["NEW", "adapted", "again"]
+__all__ = ["NEW", "adapted", "adapters", "again"]
 
 # What `again` gives for a call that is to be made in the ordinary way.
 NEW = object()
@@ -52,6 +51,11 @@ def adapted(*arrays: Any) -> Any:
     return next((array for array in arrays if _adapter(type(array)) is not None), None)
 
 
+def adapters() -> list[str]:
+    """Packages whose arrays or tables take a whole call."""
+    return [{"dask": "Dask"}.get(package, package) for package, _ in _ADAPTERS]
+
+
 def _adapter(kind: type) -> str | None:
     """The module that takes calls of arrays of a type, told by names: nothing is imported."""
     if kind not in _adapters:
@@ -60,15 +64,23 @@ def _adapter(kind: type) -> str | None:
     return _adapters[kind]
 
 
-@functools.cache
+# Not functools.cache, which torch.compile warns of wherever it traces as far as here.
+_names: dict[Callable[..., Any], tuple[str, ...]] = {}
+_entries: dict[tuple[str, str], Callable[..., Any]] = {}
+
+
 def names(function: Callable[..., Any]) -> tuple[str, ...]:
     """Names of a function's arguments."""
-    code = function.__code__
-    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    known = _names.get(function)
+    if known is None:
+        code = function.__code__
+        known = _names[function] = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return known
 
 
-@functools.cache
 def _entry(module: str, name: str) -> Callable[..., Any]:
     """A function of a module that is imported when arrays for it have arrived."""
-    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    found = _entries.get((module, name))
+    if found is None:
+        found = _entries[module, name] = getattr(importlib.import_module(module), name)
     return found

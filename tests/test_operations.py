@@ -255,6 +255,19 @@ def run_log_prob_vjp(x, temperature=1.0, **given):
         assert (got[~np.broadcast_to(mask, x.shape).astype(bool)] == 0).all()
 
 
+def run_plain_log_prob_vjp(x, **given):
+    """The short way gives what the general one does, which is held against the formula."""
+    x = np.where(np.isnan(x), x.dtype.type(0), x)
+    rng = np.random.default_rng(4)
+    index = rng.integers(0, x.shape[1], len(x))
+    a, b = rng.normal(size=(2, len(x))).astype(x.dtype)
+    for temperature in (1.0, 0.3, 2.0):
+        wanted = ng.log_prob_entropy_vjp(x, index, a, b, temperature=np.full(len(x), temperature))
+        for allowed in (None, np.ones(x.shape, bool)):
+            same(ng.log_prob_entropy_vjp(x, index, a, b, mask=allowed, temperature=temperature), wanted)
+        same(ng.log_prob_entropy_vjp(x[None], index[None], a[None], b[None], temperature=temperature)[0], wanted)
+
+
 def run_merge(x, **given):
     """Column shards, drawn apart and joined, against the oracle's whole rows."""
     cells = dense.cells(x, mask=given.get("mask"))
@@ -289,6 +302,7 @@ CASES = {
     ("chosen_columns", "cpu"): run_draw,
     ("plain_draw", "cpu"): run_plain_draw,
     ("log_prob_vjp", "cpu"): run_log_prob_vjp,
+    ("plain_log_prob_vjp", "cpu"): run_plain_log_prob_vjp,
     ("merge", "cpu"): run_merge,
     ("categorical", "cpu"): run_categorical,
     ("plain_categorical", "cpu"): run_plain_categorical,
@@ -350,7 +364,7 @@ def test_a_wrong_kernel_is_noticed(run, monkeypatch):
             if name in ("merge", "chosen_columns", "inclusion"):  # they draw nothing: what they get is that of another step
                 return genuine[name](request, *rest)
             if name.startswith("plain"):
-                place = {"plain_draw": 3, "plain_topk": 2}.get(name, 1)
+                place = {"plain_draw": 3, "plain_topk": 2, "plain_log_prob_vjp": 2}.get(name, 1)
                 return genuine[name](request, *rest[:place], rest[place] + 1, *rest[place + 1 :])
             if name.endswith("_vjp"):
                 request.temperatures, request.temperature = None, 1 + 1e-4

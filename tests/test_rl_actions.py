@@ -110,3 +110,8 @@ def test_it_prints(example, capsys):
     assert "3 of 3 batches" in printed
     assert "100.0%" in printed
     assert example.TAXI in printed
+
+
+def test_sizes_of_heads_that_can_be_read_but_once_are_refused():
+    with pytest.raises(TypeError, match="nvec must be a sequence of integers, got a list_iterator"):
+        ng.sample_actions(ng.key(1), np.zeros((2, 5)), nvec=iter([2, 3]))

@@ -11,6 +11,7 @@ from torch.distributions.utils import probs_to_logits as _probs_to_logits
 
 from .. import actions as _actions
 from .. import ops as _ops
+from ..backends.cpu.tensors import direct
 from ..keys import Key, check_key
 from .keys import draw_key
 from .policies import LogProbAndEntropy
@@ -141,7 +142,10 @@ class Categorical(_distributions.Categorical):  # type: ignore[misc]  # torch is
         raw = self._raw.detach()
         if shape:
             return _ops.categorical(key, raw, step=step, mask=self._mask, n=count).reshape(shape + self._batch_shape)
-        drawn = _actions.sample_actions(key, raw, step=step, mask=self._mask)
+        if self._mask is None:
+            drawn = direct(_actions.sample_actions, raw, key=key, step=step)
+        else:
+            drawn = _actions.sample_actions(key, raw, step=step, mask=self._mask)
         # With the sample come both numbers that a policy asks for next.
         self._known = drawn.action, drawn.action._version, (drawn.log_prob, drawn.entropy)
         return drawn.action

@@ -8,6 +8,7 @@ import torch as _torch
 
 from .. import actions as _actions
 from ..actions import LogProbEntropy
+from ..backends.cpu.tensors import direct
 
 __all__ = ["log_prob_entropy"]
 
@@ -86,6 +87,8 @@ class LogProbAndEntropy(_torch.autograd.Function):  # type: ignore[misc]  # torc
 
 
 def _slopes(logits: Any, actions: Any, log_prob: Any, entropy: Any, options: dict[str, Any]) -> Any:
+    if options["mask"] is None and log_prob.dtype is logits.dtype:
+        return direct(_actions.log_prob_entropy_vjp, logits.detach(), actions, log_prob, entropy, **options)
     return _actions.log_prob_entropy_vjp(logits.detach(), actions, log_prob, entropy, **options)
 
 

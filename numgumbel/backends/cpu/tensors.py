@@ -10,9 +10,11 @@ import torch as _torch
 
 from ...keys import Key
 
-__all__ = ["call", "view", "wrap"]
+__all__ = ["call", "direct", "view", "wrap"]
 
 _AS_THEY_ARE = {type(None), bool, int, float, str, Key, np.ndarray}
+_PLAIN = {_torch.float32, _torch.float64}
+_LOGITS = "logits", "probs"
 _WORDS = _torch.int16  # of bfloat16, of which torch gives NumPy no view
 
 
@@ -49,7 +51,26 @@ def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     return _call(function, arguments)
 
 
+def direct(function: Callable[..., Any], logits: Any, *others: Any, key: Key | None = None, **options: Any) -> Any:
+    """`function` of tensors, as tensors, where all of them are plain memory and there is no other tensor; else the usual way.
+
+    What is known to be plain is not looked for among all arguments, which takes longer than small kernels do.
+    """
+    front = () if key is None else (key,)
+    if type(logits) is not _torch.Tensor or logits.dtype not in _PLAIN or not logits.is_cpu or _torch.compiler.is_compiling():
+        return function(*front, logits, *others, **options)
+    result = function(*front, logits.numpy(), *[each.numpy() for each in others], **options)
+    if type(result) is np.ndarray:
+        return _torch.from_numpy(result)
+    return type(result)(*[_torch.from_numpy(each) for each in result])
+
+
 def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    for name in _LOGITS:
+        values = arguments.get(name)
+        if isinstance(values, _torch.Tensor) and not values.is_floating_point():
+            got = str(values.dtype).removeprefix("torch.")
+            raise TypeError(f"{name} must be float32, float64, float16 or bfloat16, got {got}: call {name}.to(torch.float32)")
     given = {name: value if type(value) in _AS_THEY_ARE else _outward(value) for name, value in arguments.items()}
     result = function(**given)
     return _inward(result, given.get("out"), arguments.get("out"))
