@@ -74,7 +74,7 @@ def test_figures(tmp_path):
     assert results["machine"]["gpu"]["name"] == "Emulated GPU 0"
     assert results["copy"]["bytes_a_second"] == pytest.approx(2 * results["copy"]["bytes"] / results["copy"]["us"] * 1e6)
     entries = {entry["id"]: entry for entry in results["workloads"]}
-    assert list(entries) == ["vocab.b64_k128256.bf16", "vocab.b1_k128256.f32", "rl.b4096_a18.actions.f32"]
+    assert list(entries) == ["vocab.b1_k128256.f32", "rl.b4096_a18.actions.f32", "vocab.b64_k128256.bf16"]
     for entry in entries.values():
         figures = {each["name"]: each for each in entry["contenders"]}
         assert {"numgumbel", "numgumbel, plan"} <= set(figures)
