@@ -68,8 +68,8 @@ class Cost:
     bytes_written : int
         Bytes of the result.
     philox_calls : int
-        Calls of Philox. One bounds the noise of eight neighbouring columns, or of one where cells have ids; relaxed samples need
-        two, for all bits; an inverse CDF takes one a draw.
+        Calls of Philox. One bounds the noise of eight neighbouring columns, or of one where cells have ids; relaxed samples
+        need two, for all bits; an inverse CDF takes one a draw.
     elementary : int
         Exponentials and logarithms: two for the score of each category that is chosen, one a cell where weights are summed,
         and one for a row's logsumexp.
@@ -111,7 +111,7 @@ def host(result: Any) -> Any:
     array([1., 2.])
     """
     if isinstance(result, tuple):
-        parts = [None if part is None else host(part) for part in result]
+        parts: list[Any] = [None if part is None else host(part) for part in result]
         return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
     if hasattr(result, "copy_to_host"):  # Numba's
         return result.copy_to_host()
@@ -399,10 +399,10 @@ class Workload:
         >>> call(), call(step=1)
         (array([2, 0, 1, 4, 1, 3, 1, 1]), array([1, 0, 3, 5, 4, 4, 1, 3]))
         """
-        logits, mask, rows, cols = self.inputs() if inputs is None else inputs
+        arrays: tuple[Any, ...] = self.inputs() if inputs is None else inputs
         if stream is not None:
-            arrays = (logits, mask, rows, cols)
-            logits, mask, rows, cols = (to_device(a, stream) if isinstance(a, np.ndarray) else a for a in arrays)
+            arrays = tuple(to_device(array, stream) if isinstance(array, np.ndarray) else array for array in arrays)
+        logits, mask, rows, cols = arrays
         if out is None and self.reuse_out:
             out = self.new_out(stream)
         given = {"k": self.k, "n": self.n, "nvec": self.nvec, "mask": mask, "rows": rows, "cols": cols, "out": out}
@@ -484,7 +484,7 @@ class Workload:
         >>> from numgumbel import workloads
         >>> workload = workloads.get("rl.b8_a6.actions.f32")
         >>> workload.exact(workload.run())
-        {'action': array([3, 4, 3, 4, 0, 5, 2, 5])}
+        {'action': array([4, 0, 2, 2, 1, 3, 2, 0])}
         """
         return {name: part for name, part in self.parts(result).items() if name not in SUMS}
 
