@@ -3,8 +3,8 @@
     python bench/compare_soak.py                  20 pairs of each, into bench/results/compare-soak-DATE.json
     python bench/compare_soak.py --pairs 3        a quick look, written only where --json says
 
-Each run is a process of its own. Runs of the code as it is are compared with the one before, and each slowed run with the run of
-the code as it is before it. The slowed kernel is given the first rows a second time, below all others, until there are 1.3
+Each run is a process of its own. Runs of the code as it is are compared with the one before, and each slowed run with the run
+of the code as it is before it. The slowed kernel is given the first rows a second time, below all others, until there are 1.3
 times as many; what is verified is the part that was asked for.
 """
 

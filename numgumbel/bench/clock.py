@@ -34,6 +34,8 @@ class Effort:
         Blocks of each.
     precision : float
         Half the width of the median's 95 % interval over the median, at which a workload is left alone.
+    least_seconds : float
+        Passes go on so long, if there are no more than `most`: a machine's mood lasts for seconds.
     seconds : float
         After so many no further pass begins, once there are `fewest`.
     peer_seconds : float
@@ -47,12 +49,24 @@ class Effort:
     fewest: int
     most: int
     precision: float
+    least_seconds: float
     seconds: float
     peer_seconds: float
 
 
-QUICK = Effort(1_000_000, 8_000_000, 5, 2_000_000, 10, 20, 0.05, 40.0, 0.3)
-FULL = Effort(2_000_000, 40_000_000, 9, 10_000_000, 15, 100, 0.02, 600.0, 5.0)
+QUICK = Effort(1_000_000, 5_000_000, 5, 1_000_000, 10, 40, 0.05, 4.0, 40.0, 0.3)
+FULL = Effort(2_000_000, 30_000_000, 9, 10_000_000, 15, 200, 0.02, 20.0, 600.0, 5.0)
+
+
+_A, _B, _TARGET = np.arange(1, 2049, dtype=np.uint64), np.full(2048, 3528531795, np.uint64), np.zeros(2048, np.uint64)
+
+
+def _arithmetic() -> None:
+    """Products, shifts and exclusive ors, as Philox is made of them, by NumPy: the same whatever numgumbel becomes."""
+    for _ in range(8):
+        np.multiply(_A, _B, out=_TARGET)
+        np.right_shift(_TARGET, 32, out=_TARGET)
+        np.bitwise_xor(_TARGET, _A, out=_TARGET)
 
 
 class Clock:
@@ -96,6 +110,10 @@ class Clock:
             number *= 2
             taken = self.elapsed(call, number)
         return number, taken / number
+
+    def yardstick(self) -> float:
+        """Nanoseconds of a fixed piece of arithmetic in the first cache: how fast the processor is just now."""
+        return min(self.elapsed(_arithmetic, 4) / 4 for _ in range(3))
 
     def block(self, call: Callable[[], Any], number: int, samples: int, warm_ups: int = 0) -> list[float]:
         """Samples in a row, each the mean nanoseconds of so many calls, after calls that do not count."""

@@ -132,7 +132,7 @@ def _prepared(
 def _pass_through(ready: Sequence[subjects.Subject], effort: Effort, ranges: Ranges, say: Callable[[str, float], None]) -> None:
     """Passes over everything that wants more, each in another order."""
     order, started, passes = random.Random(0), time.perf_counter(), 0
-    while wanting := [subject for subject in ready if subject.wants_more()]:
+    while wanting := [subject for subject in ready if subject.wants_more(time.perf_counter() - started)]:
         if passes >= effort.fewest and time.perf_counter() - started > effort.seconds:
             return
         for number, subject in enumerate(order.sample(wanting, len(wanting))):

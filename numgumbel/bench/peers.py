@@ -1,7 +1,7 @@
 """Other libraries at the same workloads: logits plus Gumbel noise in a few plain lines, or the library's function for it.
 
-One way a library, as a user would write it. ``bench/peers.py`` in the sources has faster ones. Peers know no ids, read halves as
-copies in float32, and draw other numbers; their answers are looked at, and no checksum can be of them.
+One way a library, as a user would write it. ``bench/peers.py`` in the sources has faster ones. Peers know no ids, read halves
+as copies in float32, and draw other numbers; their answers are looked at, and no checksum can be of them.
 """
 
 from __future__ import annotations

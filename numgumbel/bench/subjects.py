@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..threads import get_num_threads, set_num_threads
 from ..verify import ULP, _differing
 from ..workloads import Inputs, Workload, host
 from . import peers
@@ -51,7 +52,10 @@ class Subject:
         self.workload, self.backend, self.contender = workload, backend, contender
         self._call, self._verify, self._effort, self._clock, self._gpu = call, verify, effort, clock, gpu
         self.blocks: dict[str, list[list[float]]] = {}
+        self.steady: list[list[float]] = []
+        self.yardsticks: list[list[float]] = []
         self.seconds = 0.0
+        self._processor = Clock(time.thread_time_ns)
         self._calls = self._samples = 1
         self._warm_ups = 0
 
@@ -90,6 +94,8 @@ class Subject:
         start = time.perf_counter()
         if self._gpu is None:
             self._add("call", self._clock.block(self._call, self._calls, self._samples, self._warm_ups))
+            if self.contender == OURS:
+                self._steady()
         else:
             gpu, call, host_ns = self._gpu, self._call, self._host_ns
             self._add("cold", [gpu.cold(call, host_ns) for _ in range(COLD_A_BLOCK)])
@@ -99,6 +105,18 @@ class Subject:
         self.seconds += time.perf_counter() - start
         self._verify()
 
+    def _steady(self) -> None:
+        """A block of the processor's time on one thread, beside that of a yardstick just before and after it."""
+        clock, threads = self._processor, get_num_threads()
+        set_num_threads(1)
+        try:
+            before = clock.yardstick()
+            taken = clock.block(self._call, self._calls, self._samples, min(self._warm_ups, 1))
+            self.steady.append(taken)
+            self.yardsticks.append([before, clock.yardstick()])
+        finally:
+            set_num_threads(threads)
+
     def _add(self, what: str, samples: list[float]) -> None:
         self.blocks.setdefault(what, []).append(samples)
 
@@ -106,13 +124,15 @@ class Subject:
         if self._gpu is not None:
             self._gpu.completion(lambda: None)
 
-    def wants_more(self) -> bool:
-        """Whether a further block is worth its time."""
+    def wants_more(self, seconds: float) -> bool:
+        """Whether a further block is worth its time, after so many seconds of passes."""
         taken = next(iter(self.blocks.values()), [])
         effort = self._effort
         if self.contender != OURS:
             return len(taken) < 3 or (self.seconds < effort.peer_seconds and len(taken) < effort.fewest)
-        return len(taken) < effort.fewest or (len(taken) < effort.most and precision(taken) > effort.precision)
+        if len(taken) < effort.fewest:
+            return True
+        return len(taken) < effort.most and (seconds < effort.least_seconds or precision(taken) > effort.precision)
 
     def figures(self) -> dict[str, Any]:
         """The entry in the results."""
@@ -126,7 +146,8 @@ class Subject:
             **summary(blocks),
             **others,
             "calls_a_sample": self._calls,
-            "blocks_ns": [[round(sample, 2) for sample in block] for block in blocks],
+            "blocks_ns": rounded(blocks),
+            **({"steady_ns": rounded(self.steady), "yardstick_ns": rounded(self.yardsticks)} if self.steady else {}),
         }
 
 
@@ -168,6 +189,11 @@ def peer(
             raise Wrong(f"{workload.id} on {backend} by {library}: {problem}")
 
     return Subject(workload, backend, library, call, verify, effort, clock, gpu)
+
+
+def rounded(blocks: list[list[float]]) -> list[list[float]]:
+    """Samples to a hundredth of a nanosecond."""
+    return [[round(sample, 2) for sample in block] for block in blocks]
 
 
 def wrong(workload: Workload, result: Any) -> str | None:
