@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .compare import resampled_medians
+from .compare import resampled
 
 QUANTILES = 10, 25, 75, 90
 
@@ -58,17 +58,6 @@ QUICK = Effort(1_000_000, 5_000_000, 5, 1_000_000, 10, 40, 0.05, 4.0, 40.0, 0.3)
 FULL = Effort(2_000_000, 30_000_000, 9, 10_000_000, 15, 200, 0.02, 20.0, 600.0, 5.0)
 
 
-_A, _B, _TARGET = np.arange(1, 2049, dtype=np.uint64), np.full(2048, 3528531795, np.uint64), np.zeros(2048, np.uint64)
-
-
-def _arithmetic() -> None:
-    """Products, shifts and exclusive ors, as Philox is made of them, by NumPy: the same whatever numgumbel becomes."""
-    for _ in range(8):
-        np.multiply(_A, _B, out=_TARGET)
-        np.right_shift(_TARGET, 32, out=_TARGET)
-        np.bitwise_xor(_TARGET, _A, out=_TARGET)
-
-
 class Clock:
     """Times calls.
 
@@ -111,10 +100,6 @@ class Clock:
             taken = self.elapsed(call, number)
         return number, taken / number
 
-    def yardstick(self) -> float:
-        """Nanoseconds of a fixed piece of arithmetic in the first cache: how fast the processor is just now."""
-        return min(self.elapsed(_arithmetic, 4) / 4 for _ in range(3))
-
     def block(self, call: Callable[[], Any], number: int, samples: int, warm_ups: int = 0) -> list[float]:
         """Samples in a row, each the mean nanoseconds of so many calls, after calls that do not count."""
         if warm_ups:
@@ -131,7 +116,7 @@ def precision(blocks: Sequence[Sequence[float]]) -> float:
     >>> precision([[5.0, 5.0]] * 8)
     0.0
     """
-    medians = resampled_medians(blocks)
+    medians = resampled([np.median(block) for block in blocks], 0.5)
     low, high = np.quantile(medians, (0.025, 0.975))
     return float((high - low) / 2 / np.median(medians))
 

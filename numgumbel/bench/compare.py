@@ -1,8 +1,10 @@
-"""Whether two runs differ: a bootstrap interval of the ratio of medians, over blocks of samples.
+"""Whether two runs differ: a bootstrap interval of the ratio of their undisturbed times.
 
-Samples of one block lie milliseconds apart and share the state of the machine; those of two blocks lie a whole pass through
-all workloads apart. Blocks, and not samples, are drawn again, a few neighbours at a time, since a machine drifts: what a slow
-minute does to a median then shows in the width of the interval.
+Whatever else a machine does makes a call slower and never faster, for milliseconds or for many seconds. So what is compared is
+the processor's time on one thread where a run has it (on a GPU, the device's time), of a block of samples the least, and of all
+blocks the lowest decile. Samples of one block share the state of the machine; those of two blocks lie a whole pass through all
+workloads apart. So blocks and not samples are drawn again, a few neighbours at a time, since a machine drifts: what a slow
+minute does to a time then shows in the width of the interval.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-TIMES = 2000  # medians that are drawn
+TIMES = 2000  # quantiles that are drawn
+UNDISTURBED = 0.1  # quantile of blocks
 MARGIN = 1.1  # ratios that count as the same: 1 / MARGIN to MARGIN
 FEWEST = 5  # blocks, below which nothing is said
 SAME, FASTER, SLOWER, NOISY = VERDICTS = "same", "faster", "slower", "too noisy to say"
@@ -21,7 +24,7 @@ SAME, FASTER, SLOWER, NOISY = VERDICTS = "same", "faster", "slower", "too noisy 
 
 @dataclass(frozen=True)
 class Ratio:
-    """New median over old, with the ends of its 95 % interval."""
+    """New time over old, with the ends of its 95 % interval."""
 
     value: float
     low: float
@@ -30,7 +33,10 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What has come of one workload on one backend; `ratio` is None where one side has too few blocks."""
+    """What has come of one workload on one backend.
+
+    Medians are for people; `ratio` is that of undisturbed times, and None where one side has too few blocks.
+    """
 
     workload: str
     backend: str
@@ -40,42 +46,39 @@ class Comparison:
     verdict: str
 
 
-def levels(blocks: Sequence[Sequence[float]]) -> np.ndarray:
-    """The median of every block."""
-    return np.array([np.median(block) for block in blocks])
-
-
-def resampled_medians(blocks: Sequence[Sequence[float]], seed: int = 0) -> np.ndarray:
-    """Medians over blocks that are drawn again, neighbours together, as a circular block bootstrap draws them.
+def resampled(levels: Sequence[float], quantile: float, seed: int = 0) -> np.ndarray:
+    """A quantile of blocks that are drawn again, neighbours together: the circular block bootstrap.
 
     Parameters
     ----------
-    blocks : sequence of sequences of float
-        Samples, in the order in which they were taken.
+    levels : sequence of float
+        One number a block, in the order in which they were taken.
+    quantile : float
+        Which, from 0 to 1.
     seed : int, optional
         Of the draws.
 
     Returns
     -------
     numpy.ndarray
-        2000 medians.
+        2000 quantiles.
 
     Examples
     --------
-    >>> from numgumbel.bench.compare import resampled_medians
-    >>> resampled_medians([[1.0], [3.0]]).min()
-    np.float64(1.0)
+    >>> from numgumbel.bench.compare import resampled
+    >>> float(resampled([1.0, 3.0], 0.5).max())
+    3.0
     """
-    level = levels(blocks)
+    level = np.asarray(levels, float)
     count = len(level)
     together = max(1, round(count ** (1 / 3)))
     starts = np.random.default_rng(seed).integers(0, count, (TIMES, -(-count // together), 1))
     index = (starts + np.arange(together)).reshape(TIMES, -1)[:, :count] % count
-    return np.median(level[index], axis=1)
+    return np.quantile(level[index], quantile, axis=1)
 
 
 def ratio_of(old: Sequence[Sequence[float]], new: Sequence[Sequence[float]]) -> Ratio:
-    """New median over old and its interval.
+    """New undisturbed time over old, and its interval.
 
     Parameters
     ----------
@@ -89,12 +92,13 @@ def ratio_of(old: Sequence[Sequence[float]], new: Sequence[Sequence[float]]) -> 
     Examples
     --------
     >>> from numgumbel.bench.compare import ratio_of
-    >>> ratio_of([[2.0]] * 8, [[3.0]] * 8)
+    >>> ratio_of([[2.0, 2.5]] * 8, [[3.0, 9.0]] * 8)
     Ratio(value=1.5, low=1.5, high=1.5)
     """
-    ratios = resampled_medians(new, 1) / resampled_medians(old, 2)
+    before, now = ([min(block) for block in blocks] for blocks in (old, new))
+    ratios = resampled(now, UNDISTURBED, 1) / resampled(before, UNDISTURBED, 2)
     low, high = np.quantile(ratios, (0.025, 0.975))
-    return Ratio(float(np.median(levels(new)) / np.median(levels(old))), float(low), float(high))
+    return Ratio(float(np.quantile(now, UNDISTURBED) / np.quantile(before, UNDISTURBED)), float(low), float(high))
 
 
 def verdict(ratio: Ratio, margin: float = MARGIN) -> str:
@@ -133,7 +137,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], margin: float = MARG
         other = before.get((entry["workload"], entry["backend"]))
         if other is None:
             continue
-        blocks = [each["blocks_ns"] for each in (other, entry)]
+        blocks = [each.get("steady_ns") or each["blocks_ns"] for each in (other, entry)]
         enough = min(map(len, blocks)) >= FEWEST
         ratio = ratio_of(*blocks) if enough else None
         said = NOISY if ratio is None else verdict(ratio, margin)

@@ -123,8 +123,8 @@ def show_comparison(console: Console, found: Sequence[Comparison], absent: Seque
         )
     console.print(made)
     console.print(
-        f"Same: the interval of the ratio lies within {1 / margin:.2f} to {margin:.2f}; slower, faster: it lies beyond; noisy: "
-        "too noisy to say."
+        f"Same: the interval lies within {1 / margin:.2f} to {margin:.2f}; slower, faster: it lies beyond; noisy: too noisy to "
+        "say. Before and now: medians. Ratio: of undisturbed times, on one thread."
     )
     if absent:
         console.print(f"Not in the other run: {', '.join(absent)}", soft_wrap=True)

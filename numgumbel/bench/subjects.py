@@ -53,7 +53,6 @@ class Subject:
         self._call, self._verify, self._effort, self._clock, self._gpu = call, verify, effort, clock, gpu
         self.blocks: dict[str, list[list[float]]] = {}
         self.steady: list[list[float]] = []
-        self.yardsticks: list[list[float]] = []
         self.seconds = 0.0
         self._processor = Clock(time.thread_time_ns)
         self._calls = self._samples = 1
@@ -106,14 +105,11 @@ class Subject:
         self._verify()
 
     def _steady(self) -> None:
-        """A block of the processor's time on one thread, beside that of a yardstick just before and after it."""
-        clock, threads = self._processor, get_num_threads()
+        """A block of the processor's time on one thread, which others on the machine lengthen least."""
+        threads = get_num_threads()
         set_num_threads(1)
         try:
-            before = clock.yardstick()
-            taken = clock.block(self._call, self._calls, self._samples, min(self._warm_ups, 1))
-            self.steady.append(taken)
-            self.yardsticks.append([before, clock.yardstick()])
+            self.steady.append(self._processor.block(self._call, self._calls, self._samples, min(self._warm_ups, 1)))
         finally:
             set_num_threads(threads)
 
@@ -147,7 +143,7 @@ class Subject:
             **others,
             "calls_a_sample": self._calls,
             "blocks_ns": rounded(blocks),
-            **({"steady_ns": rounded(self.steady), "yardstick_ns": rounded(self.yardsticks)} if self.steady else {}),
+            **({"steady_ns": rounded(self.steady)} if self.steady else {}),
         }
 
 
