@@ -101,3 +101,34 @@ def test_a_wrong_result_is_refused(tmp_path):
     (ours,) = [each for each in entry["contenders"] if each["name"] == "numgumbel"]
     assert "refused" in ours
     assert "warm_us" not in ours
+
+
+COMMAND = "import sys; from numgumbel.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_command(tmp_path, wrong):
+    """`numgumbel bench --backend cuda`: times of a GPU, verified; a wrong kernel ends it."""
+    (tmp_path / "sitecustomize.py").write_text(EMULATOR + (WRONG if wrong else ""))
+    written = tmp_path / "bench.json"
+    shrunk = "from numgumbel.bench import passes; passes.QUICK_COPY = 1 << 20\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", shrunk + COMMAND, "bench", "rl.b8_a6*", "--backend", "cuda", "--quick", "--json", written],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(EMULATED), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if wrong:
+        assert ended.returncode == 1, ended.stdout + ended.stderr
+        assert "wrong result: rl.b8_a6.f32 on cuda: the checksum of index is" in ended.stderr
+        assert not written.exists()
+        return
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    results = json.loads(written.read_text())
+    assert results["machine"]["gpu"]["name"] == "Emulated GPU 0"
+    assert min(results["bandwidth"]["cuda"][name] for name in ("read", "copy")) > 0
+    assert [each["workload"] for each in results["times"]] == ["rl.b8_a6.f32", "rl.b8_a6.actions.f32"]
+    for each in results["times"]:
+        assert (each["backend"], each["timed"]) == ("cuda", "cold")
+        assert min(each[f"{name}_ns"] for name in ("median", "warm", "enqueue", "completion")) > 0

@@ -14,7 +14,7 @@ from typing import Any
 from ..threads import get_num_threads
 from ..workloads import Workload
 from . import peers, roofline, subjects
-from .clock import QUICK, Clock, Effort
+from .clock import Clock, Effort
 from .files import FORMAT
 from .gpu import COPY, GpuClock
 from .machine import LIBRARIES, gpu, machine
@@ -49,7 +49,7 @@ def measure(
     effort : Effort
         How long is measured.
     quick : bool, optional
-        Whether bandwidths are measured on smaller arrays.
+        Whether bandwidths are measured on smaller arrays; the results say so.
     profile : bool, optional
         Whether passes stand between cudaProfilerStart and cudaProfilerStop.
     ranges : callable, optional
@@ -93,7 +93,7 @@ def measure(
         "started": round(started, 1),
         "seconds": round(time.time() - started, 1),
         "threads": get_num_threads(),
-        "quick": effort == QUICK,
+        "quick": quick,
         "bandwidth": roof,
         "kernels": kernels,
         "times": entries,
