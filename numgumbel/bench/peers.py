@@ -209,7 +209,7 @@ def _jax(workload: Workload, x: np.ndarray) -> Callable[[], Any] | None:
         "categorical": lambda key, x: jax.random.categorical(key, x),
         "sample_actions": actions,
         "draw": draw,
-        "gumbel_topk": lambda key, x: jax.lax.top_k(noisy(key, x), workload.k)[::-1],
+        "gumbel_topk": lambda key, x: tuple(jax.lax.top_k(noisy(key, x), workload.k)[::-1]),
         "gumbel_softmax": lambda key, x: jax.nn.softmax(noisy(key, x), -1),
     }
     way = ways[workload.operation]
