@@ -466,7 +466,7 @@ def test_a_difference_at_the_margin_is_not_called_the_same():
 
 
 def test_medians_of_such_machines_would_not_do():
-    """What the lowest decile of least samples is for."""
+    """What the lowest twentieth of least samples is for."""
     rng = np.random.default_rng(17)
     ratios = [np.median(run_of(rng, 1.0)) / np.median(run_of(rng, 1.0)) for _ in range(200)]
     assert np.mean(np.abs(np.log(ratios)) > np.log(1.1)) > 0.3
@@ -648,6 +648,36 @@ def test_the_soak_counts(monkeypatch):
         Workload.bind = before
     for module in ("compare_soak", "machine"):
         sys.modules.pop(module, None)
+
+
+SUITE = """
+import pytest
+import numgumbel as ng
+from numgumbel import workloads
+from numgumbel.bench.fixtures import inputs, verified_call
+
+WORKLOAD = workloads.get("rl.b1_a6.f32")
+
+
+def test_right(inputs, verified_call):
+    call = verified_call(WORKLOAD)
+    assert inputs(WORKLOAD) is inputs(WORKLOAD)
+    assert len({int(call()[0]) for _ in range(50)}) > 1
+
+
+def test_wrong(verified_call):
+    verified_call(WORKLOAD)
+    workloads.Workload.checksum = lambda workload, result: "wrong"
+"""
+
+
+def test_fixtures(tmp_path):
+    """A result that is wrong after the test is an error of that test."""
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "test_suite.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "2 passed, 1 error" in done.stdout, done.stdout
+    assert "the result's checksum is wrong" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["compare-soak", "overhead"])

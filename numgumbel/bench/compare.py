@@ -2,7 +2,7 @@
 
 Whatever else a machine does makes a call slower and never faster, for milliseconds or for many seconds. So what is compared is
 the processor's time on one thread where a run has it (on a GPU, the device's time), of a block of samples the least, and of all
-blocks the lowest decile. Samples of one block share the state of the machine; those of two blocks lie a whole pass through all
+blocks the lowest twentieth. Samples of one block share the state of the machine; those of two blocks lie a whole pass through all
 workloads apart. So blocks and not samples are drawn again, a few neighbours at a time, since a machine drifts: what a slow
 minute does to a time then shows in the width of the interval.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 TIMES = 2000  # quantiles that are drawn
-UNDISTURBED = 0.1  # quantile of blocks
+UNDISTURBED = 0.05  # quantile of blocks
 MARGIN = 1.1  # ratios that count as the same: 1 / MARGIN to MARGIN
 FEWEST = 5  # blocks, below which nothing is said
 SAME, FASTER, SLOWER, NOISY = VERDICTS = "same", "faster", "slower", "too noisy to say"
