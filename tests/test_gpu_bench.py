@@ -132,3 +132,59 @@ def test_the_command(tmp_path, wrong):
     for each in results["times"]:
         assert (each["backend"], each["timed"]) == ("cuda", "cold")
         assert min(each[f"{name}_ns"] for name in ("median", "warm", "enqueue", "completion")) > 0
+
+
+# NVBench itself wants NVIDIA's driver: a state as its Python package has it, which makes one launch.
+NVBENCH = """
+import sys, types
+
+class State:
+    def __init__(self):
+        self.said = {}
+    def get_string(self, name):
+        return {"workload": "rl.b8_a6.actions.f32"}[name]
+    def get_stream(self):
+        from numba import cuda
+        self.stream = cuda.stream()
+        return types.SimpleNamespace(addressof=lambda: int(self.stream))
+    def skip(self, reason):
+        self.said["skipped"] = reason
+    def add_element_count(self, count, column_name=None):
+        self.said[column_name] = count
+    def add_global_memory_reads(self, nbytes):
+        self.said["reads"] = nbytes
+    def add_global_memory_writes(self, nbytes):
+        self.said["writes"] = nbytes
+    def exec(self, fn):
+        fn(types.SimpleNamespace(get_stream=self.get_stream))
+        self.said["launched"] = True
+
+bench = types.ModuleType("cuda.bench")
+import cuda
+sys.modules["cuda.bench"] = cuda.bench = bench
+sys.path.insert(0, sys.argv[1])
+import nvbench_example
+state = State()
+nvbench_example.workload(state)
+print(state.said)
+"""
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_example_of_nvbench(tmp_path, wrong):
+    (tmp_path / "sitecustomize.py").write_text(EMULATOR)
+    swap = "import numgumbel as ng; right = ng.sample_actions\n"
+    swap += "ng.sample_actions = lambda key, x, *, step=0, **given: right(key, x, step=step + ('invalid' in given), **given)\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", (swap if wrong else "") + NVBENCH, ROOT / "bench"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(EMULATED), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    if wrong:
+        assert "'skipped': 'wrong result: the checksum of action is" in ended.stdout
+        assert "launched" not in ended.stdout
+    else:
+        assert "{'categories': 48, 'reads': 192, 'writes': 128, 'launched': True}" in ended.stdout

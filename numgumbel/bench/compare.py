@@ -1,9 +1,9 @@
 """Whether two runs differ: a bootstrap interval of the ratio of their undisturbed times.
 
 Whatever else a machine does makes a call slower and never faster, for milliseconds or for many seconds. So what is compared is
-the processor's time on one thread where a run has it (on a GPU, the device's time), of a block of samples the least, and of all
-blocks the lowest twentieth. Samples of one block share the state of the machine; those of two blocks lie a whole pass through all
-workloads apart. So blocks and not samples are drawn again, a few neighbours at a time, since a machine drifts: what a slow
+the processor's time on one thread where a run has it (on a GPU, the device's time), of a block of samples the least, and of
+blocks the lowest twentieth. Samples of one block share the state of the machine; those of two blocks lie a whole pass through
+all workloads apart. So blocks and not samples are drawn again, a few neighbours at a time, since a machine drifts: what a slow
 minute does to a time then shows in the width of the interval.
 """
 
