@@ -60,7 +60,7 @@ def counted(pairs):
     for old, new in pairs:
         for each in compare.compare(old, new):
             counts[each.workload][each.verdict] += 1
-            counts["all"][each.verdict] += 1
+    counts["all"] = sum(counts.values(), collections.Counter())
     return {name: dict(count) for name, count in counts.items()}
 
 
@@ -100,7 +100,7 @@ def main(pairs, factor, full, path, keep, worker):
             seconds += [slowed["seconds"], now["seconds"]]
     found = {"same code": counted(same), f"{factor} times the rows": counted(slower)}
     rates = [rate(counts, right) for counts, right in zip(found.values(), (compare.SAME, compare.SLOWER), strict=True)]
-    table = Table("truth", "workload", *compare.VERDICTS, title=f"{pairs} pairs of runs")
+    table = Table("truth", "workload", *compare.VERDICTS, box=None, title=f"{pairs} pairs of runs")
     for truth, counts in found.items():
         for name, count in counts.items():
             table.add_row(truth, name, *(str(count.get(verdict, 0)) for verdict in compare.VERDICTS))
