@@ -155,6 +155,7 @@ def test_a_kernel_that_goes_wrong_later_is_caught(run, monkeypatch):
 def test_list(run):
     code, out, err = run("--list")
     assert (code, err) == (0, "")
+    assert out.splitlines()[1].split() == ["rl.b1_a6.f32", "categorical", "1", "x", "6", "24", "B"]
     assert [line.split()[0] for line in out.splitlines()[1:]] == list(WORKLOADS)
     assert all(len(line) <= 80 for line in out.splitlines())
     listed = [line.split()[0] for line in run("--list", "rl.b8*", next(iter(ALIASES)))[1].splitlines()[1:]]
@@ -486,6 +487,9 @@ def test_processor_time_is_what_is_compared():
     new = results_of(entry(FEW[0], [[3000.0]] * 9, steady_ns=[[500.0]] * 9))
     (found,) = compare.compare(old, new)
     assert (found.verdict, found.old_ns, found.new_ns) == (compare.SAME, 1000.0, 3000.0)
+    del old["times"][0]["steady_ns"]
+    (found,) = compare.compare(old, new)
+    assert (found.verdict, found.ratio.value) == (compare.SLOWER, 3.0), "like is compared with like"
 
 
 def test_neighbouring_blocks_are_drawn_together():

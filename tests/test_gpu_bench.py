@@ -54,7 +54,7 @@ def _compilers():
 def run(folder, *options, code=EMULATOR):
     """The command in a process that begins with `code`, and what it has written."""
     (folder / "sitecustomize.py").write_text(code)
-    path = os.pathsep.join([str(folder), str(EMULATED)])
+    path = os.pathsep.join([str(folder), str(EMULATED), os.environ.get("PYTHONPATH", "")])
     written = folder / "gpu.json"
     ended = subprocess.run(
         [sys.executable, ROOT / "bench" / "gpu.py", "--quick", "--rounds", "1", "--json", written, *options],

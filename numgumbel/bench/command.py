@@ -128,7 +128,7 @@ def bench(
 
 
 def _size(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size > 1e5 else f"{size / 1e3:.1f} kB"
+    return f"{size / 1e6:.1f} MB" if size > 1e5 else f"{size / 1e3:.1f} kB" if size > 999 else f"{size} B"
 
 
 def _chosen(names: Sequence[str]) -> list[Any]:

@@ -137,7 +137,8 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], margin: float = MARG
         other = before.get((entry["workload"], entry["backend"]))
         if other is None:
             continue
-        blocks = [each.get("steady_ns") or each["blocks_ns"] for each in (other, entry)]
+        what = "steady_ns" if all(each.get("steady_ns") for each in (other, entry)) else "blocks_ns"
+        blocks = [each[what] for each in (other, entry)]
         enough = min(map(len, blocks)) >= FEWEST
         ratio = ratio_of(*blocks) if enough else None
         said = NOISY if ratio is None else verdict(ratio, margin)

@@ -50,5 +50,6 @@ def load(path: Path) -> dict[str, Any]:
 def _is_entry(entry: Any) -> bool:
     if not isinstance(entry, dict) or not all(isinstance(entry.get(name), kind) for name, kind in NEEDED.items()):
         return False
-    samples = [sample for block in entry["blocks_ns"] for sample in (block if isinstance(block, list) and block else [None])]
+    blocks = [*entry["blocks_ns"], *(entry.get("steady_ns") or [])]
+    samples = [sample for block in blocks for sample in (block if isinstance(block, list) and block else [None])]
     return bool(samples) and all(isinstance(sample, (int, float)) and sample > 0 for sample in samples)
