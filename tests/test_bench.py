@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import types
 from contextlib import nullcontext
 from pathlib import Path
@@ -611,6 +612,22 @@ def test_the_profiled_part(monkeypatch):
     assert seen == ["profile_start", "timed", "synchronize", "profile_stop"]
     with nvtx.profiled(False):
         assert len(seen) == 4
+
+
+def test_people_see_progress(run, monkeypatch):
+    """On a terminal only, and on standard error."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    code, _, err = run(FEW[0], "--quick")
+    assert code == 0
+    assert "pass 1" in err
+    monkeypatch.delenv("FORCE_COLOR")
+    assert run(FEW[0], "--quick")[2] == ""
+
+
+def test_processor_time_where_it_is_fine_enough(monkeypatch):
+    for resolution, wanted in ((1e-9, time.thread_time_ns), (1e-2, time.perf_counter_ns)):
+        monkeypatch.setattr(time, "get_clock_info", lambda name, r=resolution: types.SimpleNamespace(resolution=r))
+        assert subjects.processor_time(10**6) is wanted
 
 
 def test_progress_is_told():
