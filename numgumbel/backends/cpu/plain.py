@@ -191,7 +191,8 @@ def plain_log_prob_vjp(
     entropy: np.ndarray,
 ) -> np.ndarray | None:
     """`log_prob_vjp` under a mask of the logits' shape; None for invalid rows. `index` IN int64, batch + (H,); `log_prob` and
-    `entropy` IN real, batch."""
+    `entropy` IN real, batch.
+    """
     gradient = np.empty(cells.shape, cells.dtype)
     front = (None,) * (3 - cells.ndim)
     allowed, flags = (NO_MASK, 0) if mask is None else (mask.view(np.uint8)[front], HAS_MASK)
