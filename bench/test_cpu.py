@@ -18,10 +18,10 @@ CASES = [
 
 
 @pytest.mark.parametrize(("workload", "contender"), CASES)
-def test_workload(benchmark, workload, contender, inputs):
+def test_workload(benchmark, workload, contender, inputs, verified_call):
     if missing := contender.missing() or workload.missing():
         pytest.skip(missing)
-    given = inputs(workload)
     if contender is NUMGUMBEL:
-        workload.verify(workload.run(given))
-    benchmark(contender.prepare(workload, given))
+        benchmark(verified_call(workload))
+    else:
+        benchmark(contender.prepare(workload, inputs(workload)))

@@ -1,4 +1,4 @@
-"""The command line: ``numgumbel`` ``sample``, ``info``, ``warmup`` and ``verify``."""
+"""The command line: ``numgumbel`` ``sample``, ``info``, ``warmup``, ``verify`` and ``bench``."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from rich.table import Table
 
 import numgumbel as ng
 
+from .bench.command import bench
 from .files import Block, CsvResult, CsvRows, FileError, NpyResult, NpyRows, masked_blocks, open_mask, open_rows, result_file
 from .threads import available, get_num_threads
 
@@ -396,8 +397,11 @@ def verify(device: str, rows: int, columns: tuple[int, ...], seed: int) -> None:
         raise click.exceptions.Exit(1)
 
 
+cli.add_command(bench)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 2 for wrong input, 130 when interrupted."""
+    """Run the command line; returns the exit code: 0, 1 where something differs, 2 for wrong input, 130 when interrupted."""
     try:
         code = cli.main(arguments, prog_name="numgumbel", standalone_mode=False)
         sys.stdout.flush()

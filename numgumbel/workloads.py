@@ -10,12 +10,13 @@ the checksum of the right answer. ``python -m numgumbel.workloads`` runs them al
 array([2, 0, 1, 4, 1, 3, 1, 1])
 >>> workload.verify()
 >>> workload.cost()
-Cost(elements=48, bytes_read=192, bytes_written=64)
+Cost(elements=48, bytes_read=192, bytes_written=64, philox_calls=8, elementary=16)
 
 Ids say family, rows and columns, what is special, and precision: ``vocab.b32_k128256.peaked.f32``. Families: ``rl`` action
 sampling, ``sim`` simulated choices, ``vocab`` tokens, ``vae`` relaxed latent codes, ``long`` one long row. What is special
 may be ``actions`` (with log-probability and entropy; ``heads7`` in seven heads), ``draw`` (with log-probability and logsumexp)
-or ``ids7787`` (column ids out of so many, a cell each). bfloat16 is a dtype of the package ml_dtypes.
+or ``ids7787`` (column ids out of so many, a cell each). bfloat16 is a dtype of the package ml_dtypes. Some have a second name,
+see `ALIASES`. ``numgumbel bench`` times them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from rich.table import Table
 
 import numgumbel as ng
 
-__all__ = ["WORKLOADS", "Cost", "Inputs", "Workload", "get", "recompute"]
+__all__ = ["ALIASES", "WORKLOADS", "Cost", "Inputs", "Workload", "get", "host", "recompute", "to_device"]
 
 # The operations, and the type of their result where it is not an array.
 OPERATIONS = {
@@ -49,6 +50,9 @@ OPERATIONS = {
 LOGITS = "float32", "float64", "float16", "bfloat16"
 ITEMSIZE = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int64": 8}
 FIRST_ROW_ID = 1_000_000
+# Fields of results that are sums: the same on every CPU, on a GPU within some ulp.
+SUMS = "sample", "log_prob", "logsumexp", "entropy"
+A_CALL = 8  # columns that one Philox call gives half-words for
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,19 @@ class Cost:
         Bytes of logits, mask and ids.
     bytes_written : int
         Bytes of the result.
+    philox_calls : int
+        Calls of Philox. One bounds the noise of eight neighbouring columns, or of one where cells have ids; relaxed samples
+        need two, for all bits; an inverse CDF takes one a draw.
+    elementary : int
+        Exponentials and logarithms: two for the score of each category that is chosen, one a cell where weights are summed,
+        and one for a row's logsumexp.
     """
 
     elements: int
     bytes_read: int
     bytes_written: int
+    philox_calls: int
+    elementary: int
 
 
 class Inputs(NamedTuple):
@@ -77,6 +89,62 @@ class Inputs(NamedTuple):
     mask: np.ndarray | None = None
     rows: np.ndarray | None = None
     cols: np.ndarray | None = None
+
+
+def host(result: Any) -> Any:
+    """A result in host memory, and of a tuple every part.
+
+    Parameters
+    ----------
+    result : array, or tuple of arrays and None
+        NumPy's, or of a library whose arrays say how they are copied: Numba's, torch's, CuPy's.
+
+    Returns
+    -------
+    numpy.ndarray, or the same kind of tuple
+        What is in host memory already is not copied.
+
+    Examples
+    --------
+    >>> from numgumbel import workloads
+    >>> workloads.host([1.0, 2.0])
+    array([1., 2.])
+    """
+    if isinstance(result, tuple):
+        parts: list[Any] = [None if part is None else host(part) for part in result]
+        return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
+    if hasattr(result, "copy_to_host"):  # Numba's
+        return result.copy_to_host()
+    if hasattr(result, "cpu"):  # torch's
+        return result.cpu().numpy()
+    return result.get() if hasattr(result, "get") else np.asarray(result)
+
+
+def to_device(array: np.ndarray, stream: Any = 0) -> Any:
+    """An array of Numba's in the current GPU's memory, on a stream.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        Of any dtype that a workload has.
+    stream : Numba's stream, optional
+        The default stream when left out.
+
+    Returns
+    -------
+    array
+        Numba knows bfloat16 by its bits only.
+
+    Raises
+    ------
+    ImportError
+        Where numba-cuda is not installed.
+    """
+    from .kernels.gpu.loading import cuda
+
+    if array.dtype.kind == "V":
+        return cuda.to_device(array.view(np.int16), stream=stream).view(array.dtype)
+    return cuda.to_device(array, stream=stream)
 
 
 @dataclass(frozen=True)
@@ -231,14 +299,32 @@ class Workload:
         --------
         >>> from numgumbel import workloads
         >>> workloads.get("vocab.b32_k128256.f32").cost()
-        Cost(elements=4104192, bytes_read=16416768, bytes_written=256)
+        Cost(elements=4104192, bytes_read=16416768, bytes_written=256, philox_calls=513024, elementary=64)
         """
         elements = self.shape[0] * self.shape[1]
         written = sum(ITEMSIZE[dtype] * int(np.prod(shape)) for shape, dtype in self._results().values())
         read = elements * (ITEMSIZE[self.dtype] + self.masked)
         if self.ids is not None:
             read += 8 * (elements + self.shape[0])
-        return Cost(elements, read, written)
+        return Cost(elements, read, written, self._philox_calls(), self._elementary())
+
+    def _philox_calls(self) -> int:
+        rows, columns = self.shape
+        if self.method == "inverse_cdf":
+            return rows * (self.n or 1)
+        a_row = columns if self.ids is not None else -(-columns // A_CALL)
+        return rows * (self.n or 1) * a_row * (2 if self.operation == "gumbel_softmax" else 1)
+
+    def _elementary(self) -> int:
+        rows, columns = self.shape
+        cells = rows * columns
+        if self.operation == "gumbel_softmax":
+            return 2 * cells
+        if self.method == "inverse_cdf":
+            return cells
+        chosen = rows * (self.n or 1) * (len(self.nvec) if self.nvec else (self.k or 0) + (self.k is not None) or 1)
+        sums = self.operation == "sample_actions" or bool(set(self.want) & set(SUMS))
+        return 2 * chosen + (cells + rows * len(self.nvec or (columns,)) if sums else 0)
 
     def _results(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """Shape and dtype of every result array, by the name of its field."""
@@ -256,8 +342,13 @@ class Workload:
         assert self.k is not None
         return {"index": ((rows, self.k), "int64"), "score": ((rows, self.k), real), "threshold": ((rows,), real)}
 
-    def new_out(self) -> Any:
+    def new_out(self, stream: Any = None) -> Any:
         """Result arrays for `out`, not filled.
+
+        Parameters
+        ----------
+        stream : Numba's stream, optional
+            Makes them in the current GPU's memory, on this stream (0 is the default stream).
 
         Returns
         -------
@@ -272,7 +363,9 @@ class Workload:
         >>> workload.run(out=out) is out
         True
         """
-        arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in self._results().items()}
+        arrays: dict[str, Any] = {name: np.empty(shape, dtype) for name, (shape, dtype) in self._results().items()}
+        if stream is not None:
+            arrays = {name: to_device(array, stream) for name, array in arrays.items()}
         kind = OPERATIONS[self.operation]
         if kind is None:
             (array,) = arrays.values()
@@ -281,7 +374,7 @@ class Workload:
             arrays["col"] = arrays["index"]  # the same array where ids are positions
         return kind(**arrays)
 
-    def bind(self, inputs: Inputs | None = None, *, out: Any = None) -> Callable[..., Any]:
+    def bind(self, inputs: Inputs | None = None, *, out: Any = None, stream: Any = None) -> Callable[..., Any]:
         """The bare call, to be timed: nothing but the function of `numgumbel` with its arguments.
 
         Parameters
@@ -290,6 +383,9 @@ class Workload:
             From `inputs`, or the same arrays of another family; made here when left out.
         out : array, or a named tuple of arrays, optional
             Where results go. With `reuse_out` it is made here when left out.
+        stream : Numba's stream, optional
+            The call is one on arrays in the current GPU's memory, and is queued on this stream (0 is the default stream);
+            inputs in host memory, and those that are left out, are brought there. It does not wait for invalid rows.
 
         Returns
         -------
@@ -303,20 +399,24 @@ class Workload:
         >>> call(), call(step=1)
         (array([2, 0, 1, 4, 1, 3, 1, 1]), array([1, 0, 3, 5, 4, 4, 1, 3]))
         """
-        logits, mask, rows, cols = self.inputs() if inputs is None else inputs
+        arrays: tuple[Any, ...] = self.inputs() if inputs is None else inputs
+        if stream is not None:
+            arrays = tuple(to_device(array, stream) if isinstance(array, np.ndarray) else array for array in arrays)
+        logits, mask, rows, cols = arrays
         if out is None and self.reuse_out:
-            out = self.new_out()
+            out = self.new_out(stream)
         given = {"k": self.k, "n": self.n, "nvec": self.nvec, "mask": mask, "rows": rows, "cols": cols, "out": out}
         given |= {"method": None if self.method == "gumbel" else self.method, "want": self.want or None}
+        given["invalid"] = None if stream is None else "mark"
         extra = {name: value for name, value in given.items() if value is not None}
         return functools.partial(getattr(ng, self.operation), self.key, logits, **extra)
 
-    def run(self, inputs: Inputs | None = None, *, out: Any = None) -> Any:
+    def run(self, inputs: Inputs | None = None, *, out: Any = None, stream: Any = None) -> Any:
         """The result at step 0.
 
         Parameters
         ----------
-        inputs, out
+        inputs, out, stream
             As in `bind`.
 
         Returns
@@ -330,7 +430,7 @@ class Workload:
         >>> workloads.get("rl.b1_a6.f32").run()
         array([3])
         """
-        return self.bind(inputs, out=out)()
+        return self.bind(inputs, out=out, stream=stream)()
 
     def checksum(self, result: Any) -> str:
         """Hash of a result's shapes, dtypes and bytes.
@@ -366,12 +466,59 @@ class Workload:
             digest.update(values.data)
         return digest.hexdigest()
 
+    def exact(self, result: Any) -> dict[str, Any]:
+        """The parts of a result that are the same on every backend: indices, actions, scores and thresholds.
+
+        Parameters
+        ----------
+        result : array, or named tuple of arrays and None
+            As `run` returns it.
+
+        Returns
+        -------
+        dict of array
+            By the name of the field; empty where all is sums.
+
+        Examples
+        --------
+        >>> from numgumbel import workloads
+        >>> workload = workloads.get("rl.b8_a6.actions.f32")
+        >>> workload.exact(workload.run())
+        {'action': array([4, 0, 2, 2, 1, 3, 2, 0])}
+        """
+        return {name: part for name, part in self.parts(result).items() if name not in SUMS}
+
+    def parts(self, result: Any) -> dict[str, Any]:
+        """The arrays of a result, by the names of their fields.
+
+        Parameters
+        ----------
+        result : array, or named tuple of arrays and None
+            As `run` returns it.
+
+        Returns
+        -------
+        dict of array
+            Without those that were not wanted, and each array once.
+
+        Examples
+        --------
+        >>> from numgumbel import workloads
+        >>> workload = workloads.get("rl.b1_a6.f32")
+        >>> workload.parts(workload.run())
+        {'index': array([3])}
+        """
+        names = list(self._results())
+        if not isinstance(result, tuple):
+            return {names[0]: result}
+        return {name: getattr(result, name) for name in names}
+
     def verify(self, result: Any = None) -> None:
         """Refuse a result that is not the right one.
 
         Indices, actions, scores and thresholds are the same everywhere. Relaxed samples, log-probabilities, logsumexps and
         entropies are sums, the same on every CPU; those of other backends may differ in the last digits, so compare them with
-        `run` on host arrays.
+        `run` on host arrays, and `exact` parts by their checksum.
 
         Parameters
         ----------
@@ -416,9 +563,11 @@ WORKLOADS: Mapping[str, Workload] = _registry(
         "rl.b6144_a78.heads7.f32", "sample_actions", (6144, 78), "an action of seven heads a row", nvec=(6, 4, 4, 4, 4, 7, 49)
     ),
     Workload("sim.b65536_a6.f32", "categorical", (65536, 6), "mode choices of a town"),
+    Workload("sim.b65536_a6.f64", "categorical", (65536, 6), "the same in float64", dtype="float64"),
     Workload("sim.b1000000_a32.f32", "categorical", (1_000_000, 32), "choices of a city"),
     Workload("sim.b1024_a1000.f32", "categorical", (1024, 1000), "destination choices"),
     Workload("sim.b100000_a30.ids7787.f32", "categorical", (100_000, 30), "30 visible of 7,787 destinations each", ids=7787),
+    Workload("sim.b100000_a30.ids7787.f64", "categorical", (100_000, 30), "the same in float64", dtype="float64", ids=7787),
     Workload(
         "sim.b1_k10000.n1000000.inverse_cdf.f32",
         "categorical",
@@ -431,6 +580,8 @@ WORKLOADS: Mapping[str, Workload] = _registry(
     Workload("vocab.b32_k128256.f64", "categorical", (32, 128256), "the same in float64", dtype="float64"),
     Workload("vocab.b32_k128256.bf16", "categorical", (32, 128256), "the same in bfloat16", dtype="bfloat16"),
     Workload("vocab.b32_k128256.f16", "categorical", (32, 128256), "the same in float16", dtype="float16"),
+    Workload("vocab.b64_k128256.f32", "categorical", (64, 128256), "tokens of more rows"),
+    Workload("vocab.b64_k128256.bf16", "categorical", (64, 128256), "the same in bfloat16", dtype="bfloat16"),
     Workload("vocab.b32_k128256.draw.f32", "draw", (32, 128256), "tokens with log-probability", want=("log_prob", "logsumexp")),
     Workload("vocab.b32_k128256.peaked.f32", "categorical", (32, 128256), "probability on a few tokens", scale=4.0),
     Workload("vocab.b64_k32000.top5.f32", "gumbel_topk", (64, 32000), "five tokens without replacement", k=5),
@@ -440,6 +591,16 @@ WORKLOADS: Mapping[str, Workload] = _registry(
     Workload("long.b1_k40000000.f32", "categorical", (1, 40_000_000), "one long row"),
 )
 """All workloads by id, read-only."""
+
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "rl.b6144_h7_a78.f32": "rl.b6144_a78.heads7.f32",
+        "sim.zones_100000x30of7787.f32": "sim.b100000_a30.ids7787.f32",
+        "sim.zones_100000x30of7787.f64": "sim.b100000_a30.ids7787.f64",
+        "vae.b1024_k8192.f32": "vae.b1024_k8192.softmax.f32",
+    }
+)
+"""Second names of some workloads, and the ids that they stand for."""
 
 
 # Checksums of the right answers, written by tests/make_workloads_golden.py and never by hand. A value that changes says that
@@ -457,14 +618,18 @@ GOLDEN: Mapping[str, str] = MappingProxyType(
         "rl.b4096_a18.actions.masked.f32": "17779c0176014ec8",
         "rl.b6144_a78.heads7.f32": "5c58afd61f848f4b",
         "sim.b65536_a6.f32": "894bad8edf0a9475",
+        "sim.b65536_a6.f64": "ad1f7e3c1eecbf6a",
         "sim.b1000000_a32.f32": "c64a736e7964ac86",
         "sim.b1024_a1000.f32": "0dd16917883a3201",
         "sim.b100000_a30.ids7787.f32": "7e26223d83f61ef3",
+        "sim.b100000_a30.ids7787.f64": "8b5eeae293c5e56e",
         "sim.b1_k10000.n1000000.inverse_cdf.f32": "74d15fd3b03d4336",
         "vocab.b32_k128256.f32": "aa0afab880715dfe",
         "vocab.b32_k128256.f64": "dda42314eff05b37",
         "vocab.b32_k128256.bf16": "465c779d2cfa5fbb",
         "vocab.b32_k128256.f16": "64103edb38c12d15",
+        "vocab.b64_k128256.f32": "96d51aa142d8e718",
+        "vocab.b64_k128256.bf16": "77449761dfe05b64",
         "vocab.b32_k128256.draw.f32": "7bb765c4a51fbaa9",
         "vocab.b32_k128256.peaked.f32": "9badb36d70b1f54d",
         "vocab.b64_k32000.top5.f32": "e82f18a7aa525f09",
@@ -483,7 +648,7 @@ def get(id: str) -> Workload:
     Parameters
     ----------
     id : str
-        One of the keys of `WORKLOADS`.
+        One of the keys of `WORKLOADS`, or of `ALIASES`.
 
     Returns
     -------
@@ -500,6 +665,7 @@ def get(id: str) -> Workload:
     >>> workloads.get("sim.b65536_a6.f32").shape
     (65536, 6)
     """
+    id = ALIASES.get(id, id)
     if id not in WORKLOADS:
         raise ValueError(f"no workload has the id {id!r}; there are {', '.join(WORKLOADS)}")
     return WORKLOADS[id]

@@ -65,8 +65,12 @@ def test_docstrings():
     """Every example in a docstring of the package."""
     import numgumbel
     from numgumbel import actions, distribution, draws, generator, ids, keys, nb, ops, warming, workloads
+    from numgumbel.bench import clock, compare, compiling, peers, report, roofline
 
-    for module in (numgumbel, actions, distribution, draws, generator, ids, keys, nb, ops, warming, workloads):
+    for module in (
+        *(numgumbel, actions, distribution, draws, generator, ids, keys, nb, ops, warming, workloads),
+        *(clock, compare, compiling, peers, report, roofline),
+    ):
         result = doctest.testmod(module)
         assert result.failed == 0, module
         assert result.attempted > 0, module

@@ -62,8 +62,46 @@ def test_registry():
         assert (int(rows[1:]), int(columns[1:])) == workload.shape
     with pytest.raises(ValueError, match=r"no workload has the id 'rl\.b2'; there are rl\.b1_a6\.f32, "):
         workloads.get("rl.b2")
+    for name, id in workloads.ALIASES.items():
+        assert name not in WORKLOADS
+        assert workloads.get(name) is WORKLOADS[id]
     with pytest.raises(TypeError):
         WORKLOADS["mine"] = workload
+
+
+def test_work_that_is_counted():
+    """Philox calls and elementary functions, by hand."""
+    wanted = {
+        "rl.b4096_a18.f32": (4096 * 3, 2 * 4096),
+        "sim.b100000_a30.ids7787.f64": (3_000_000, 200_000),
+        "sim.b1_k10000.n1000000.inverse_cdf.f32": (1_000_000, 10_000),
+        "vae.b1024_k8192.softmax.f32": (2 * 1024 * 1024, 2 * 1024 * 8192),
+        "vocab.b64_k32000.top5.f32": (64 * 4000, 2 * 64 * 6),
+        "rl.b4096_a18.actions.f32": (4096 * 3, 4096 * (2 + 18 + 1)),
+        "rl.b6144_a78.heads7.f32": (6144 * 10, 6144 * (14 + 78 + 7)),
+        "vocab.b32_k128256.draw.f32": (32 * 16032, 32 * (2 + 128256 + 1)),
+    }
+    costs = {id: workloads.get(id).cost() for id in wanted}
+    assert {id: (cost.philox_calls, cost.elementary) for id, cost in costs.items()} == wanted
+
+
+def test_exact_parts_and_hosts():
+    """Sums are left out of what is the same everywhere, and results come from any library's memory."""
+    workload = workloads.get("rl.b8_a6.actions.f32")
+    result = workload.run()
+    assert list(workload.parts(result)) == ["action", "log_prob", "entropy"]
+    assert list(workload.exact(result)) == ["action"]
+    assert workloads.get("vae.b64_k32000.softmax.f32").exact(result.log_prob) == {}
+
+    class Elsewhere:
+        def __init__(self, array):
+            self.array = array
+
+        def copy_to_host(self):
+            return self.array
+
+    there = type(result)(*(None if part is None else Elsewhere(part) for part in result))
+    workload.verify(workloads.host(there))
 
 
 def test_workloads_are_frozen():
