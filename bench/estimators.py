@@ -3,10 +3,10 @@
     python bench/estimators.py                 prints the table
     python bench/estimators.py --json FILE     writes it too; docs/torch.md and docs/figures have their figures from there
 
-The loss is a quadratic of a one-hot of four categories, whose expected gradient is a sum of four terms. Bias is the distance of
-the mean estimate from it, deviation the root of the summed variances of one estimate, both in parts of the true gradient's size.
-The score function (REINFORCE without a baseline) is without bias; its deviation is a sum of four terms as well. Noise comes from
-the field, so that two runs write the same figures. Needs ``pip install -e ".[torch]"``.
+The loss is a quadratic of a one-hot of four categories, whose expected gradient is a sum of four terms. Bias is the distance
+of the mean estimate from it, deviation the root of the summed variances of one estimate, both in parts of the true gradient's
+size. The score function (REINFORCE without a baseline) is without bias; its deviation is a sum of four terms as well. Noise
+comes from the field, so that two runs write the same figures. Needs ``pip install -e ".[torch]"``.
 """
 
 import json

@@ -3,9 +3,9 @@
     python bench/one_row.py                 prints the table
     python bench/one_row.py --json FILE     writes it too; docs/performance.md has its figures from there
 
-Every call starts from the float64 probabilities, so that what a method prepares is in its time: cumulative sums and a guide table
-(``method="inverse_cdf"``), cumulative sums (NumPy), the alias method (SciPy's ``DiscreteAliasUrn``). All take turns; figures are
-medians, on one thread. Needs SciPy.
+Every call starts from the float64 probabilities, so that what a method prepares is in its time: cumulative sums and a guide
+table (``method="inverse_cdf"``), cumulative sums (NumPy), the alias method (SciPy's ``DiscreteAliasUrn``). All take turns;
+figures are medians, on one thread. Needs SciPy.
 """
 
 import itertools

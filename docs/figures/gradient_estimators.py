@@ -1,4 +1,4 @@
-"""Draw docs/images/gradient_estimators.svg: bias and deviation of the estimators, from the newest results of bench/estimators.py.
+"""Draw docs/images/gradient_estimators.svg: bias and deviation of estimators, from the newest results of bench/estimators.py.
 
     python docs/figures/gradient_estimators.py [FOLDER]
 
