@@ -1,4 +1,4 @@
-"""The documentation site: what its hooks do to a page, that every public name has a place in it, and that a bad page is refused."""
+"""The documentation site: what its hooks do to a page, that every public name has its place, that a bad page is refused."""
 
 import ast
 import re
@@ -89,7 +89,7 @@ def test_a_bad_page_is_refused(hooks, tmp_path, page, said):
     (tmp_path / "docs" / "site_hooks.py").write_text((DOCS / "site_hooks.py").read_text())
     settings = (ROOT / "mkdocs.yml").read_text().replace("paths: [.]", f"paths: [{ROOT}]").replace("extra_css:", "#")
     (tmp_path / "mkdocs.yml").write_text(settings[: settings.index("nav:")] + "nav: [index.md, changelog.md]\n")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict"]  # --quiet would hide warnings from --strict
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     if said is None:
         assert done.returncode == 0, done.stderr
