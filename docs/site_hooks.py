@@ -111,6 +111,7 @@ def on_page_markdown(markdown, page, config, files):
 def mathml(latex, display):
     """MathML of a formula; what is not understood is an error."""
     made = convert(latex, display=display)
+    made = re.sub(r"(<mi>(?:exp|log|max|min)</mi>)(?=<m(?!o))", r'\1<mspace width="0.167em"/>', made)  # as TeX spaces them
     if "\\" in made or "<merror" in made:
         raise PluginError(f"the formula {latex!r} is not understood: {made}")
     return made

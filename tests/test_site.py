@@ -60,6 +60,8 @@ def test_formulas_become_mathml(hooks):
     assert made.count('display="block"') == 1
     assert "<mfrac>" in made
     assert "&lt;" in made or "&#x0003C;" in made
+    assert "<mi>log</mi><mspace" in hooks.mathml(r"\log x", "inline")
+    assert "mspace" not in hooks.mathml(r"\log(x)", "inline")
     with pytest.raises(Exception, match="not understood"):
         hooks.mathml(r"\nosuchcommand{x}", "inline")
 

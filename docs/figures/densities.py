@@ -40,21 +40,24 @@ def relaxed_samples(p, tau, count):
 def histogram(axes, samples, edges):
     """Of all samples, also of those outside: counts over the number of samples and the width."""
     counts, _ = np.histogram(samples, edges)
-    axes.stairs(counts / len(samples) / np.diff(edges), edges, fill=True, color=style.QUIET)
+    widths = np.diff(edges)
+    axes.bar(
+        edges[:-1], counts / len(samples) / widths, widths, align="edge", color=style.QUIET, edgecolor="white", linewidth=0.5
+    )
 
 
 def figure(count):
     """The Gumbel density, then that of relaxed samples of two categories."""
     fig, row = plt.subplots(1, 1 + len(TEMPERATURES), figsize=(9.6, 2.9), width_ratios=[1.5] + [1] * len(TEMPERATURES))
     x = np.linspace(-3.5, 8, 400)
-    histogram(row[0], ng.gumbel(KEY, (count, 1), step=1).ravel(), np.linspace(-3.5, 8, 93))
+    histogram(row[0], ng.gumbel(KEY, (count, 1), step=1).ravel(), np.linspace(-3.5, 8, 47))
     row[0].plot(x, ng.distribution.pdf(x), color=style.WINNER)
     row[0].set_title("G")
     row[0].set_xlabel("x")
     row[0].set_ylabel("density")
     y = np.linspace(0.002, 0.998, 500)
     for axes, tau in zip(row[1:], TEMPERATURES, strict=True):
-        histogram(axes, relaxed_samples(P, tau, count), np.linspace(0, 1, 41))
+        histogram(axes, relaxed_samples(P, tau, count), np.linspace(0, 1, 26))
         axes.plot(y, relaxed_density(np.stack([y, 1 - y], axis=-1), P, tau), color=style.WINNER)
         axes.set_title(f"τ = {tau:g}")
         axes.set_xlabel("y₁, with p₁ = 0.3")
