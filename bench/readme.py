@@ -179,7 +179,9 @@ def estimators_table(results, source):
     """Markdown table of bias and deviation of gradients by temperature."""
     names = list(results["estimators"])
     lines = [
-        f"| tau (from `{source}`, written by `bench/estimators.py`) | {' | '.join(f'`{name}`' for name in names)} |",
+        f"From `{source}`, written by `bench/estimators.py`.",
+        "",
+        f"| tau | {' | '.join(f'`{name}`' for name in names)} |",
         "|" + "---|" * (1 + len(names)),
     ]
     for rows in zip(*results["estimators"].values(), strict=True):
