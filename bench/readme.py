@@ -8,8 +8,8 @@ import summary
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
-README = ROOT / "README.md"
-GPU, DASK, TORCH = (ROOT / "docs" / f"{name}.md" for name in ("gpu", "dask", "torch"))
+README, GPU, DASK = ROOT / "README.md", ROOT / "docs" / "gpu.md", ROOT / "docs" / "dask.md"
+TORCH, PERFORMANCE = ROOT / "docs" / "torch.md", ROOT / "docs" / "performance.md"
 
 
 def newest(kind):
@@ -118,38 +118,103 @@ def dask_table(results, source):
     return "\n".join(lines) + "\n"
 
 
-def torch_table(results, source):
-    """Markdown table of passes forward and backward beside torch's own."""
+def where(results, source, script):
+    """The line above a table that says where its figures come from."""
     machine = results["machine"]
+    return f"{machine['processor']} ({machine['cpu']}), medians; from `{source}`, written by `{script}`."
+
+
+def speed_table(results, source):
+    """Markdown table of the workloads beside the fastest of other libraries, for a narrow page."""
     lines = [
-        f"{machine['processor']} ({machine['cpu']}), torch {machine['torch']}, medians; from `{source}`, written by",
-        "`bench/torch_gradients.py`.",
+        f"{results['threads']} threads, {where(results, source, 'bench/cpu.py')}",
         "",
-        "| what | numgumbel | torch | times faster |",
+        "| workload | numgumbel | ready-made | times faster | hand-tuned | times faster |",
+        "|---|---|---|---|---|---|",
+    ]
+    for entry in results["workloads"]:
+        found = summary.summary(entry)
+        cells = [f"`{entry['id']}`", summary.duration(found["us"])]
+        for kind in ("ready-made", "hand-tuned"):
+            name, us, times = found[kind]
+            cells += [f"{name}: {summary.duration(us)}", summary.ratio(times)] if name else ["", ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(line.replace("  |", " |") for line in lines) + "\n"
+
+
+def growth_table(results, source):
+    """Markdown table of the fitted slopes."""
+    lines = [
+        where(results, source, "bench/scaling.py"),
+        "",
+        "| rows x categories | threads | logits | slope | ns a logit |",
+        "|---|---|---|---|---|",
+    ]
+    for series in results["series"]:
+        for fit in series["fits"]:
+            if fit["slope"] is not None:
+                size = f"{fit['from']:,} to {fit['to']:,}"
+                told = f"{fit['slope']:.3f} ± {fit['standard_error']:.3f} | {fit['ns_an_element']:.2f}"
+                lines.append(f"| {series['series']} | {series['threads']} {fit['side']}".rstrip() + f" | {size} | {told} |")
+    return "\n".join(lines) + "\n"
+
+
+def one_row_table(results, source):
+    """Markdown table of draws of one row, of those that a decision hangs on."""
+    names = list(results["rows"][0]["us"])
+    lines = [
+        f"{results['threads']} thread, {where(results, source, 'bench/one_row.py')}",
+        "",
+        f"| categories | draws | {' | '.join(names)} |",
+        "|" + "---|" * (2 + len(names)),
+    ]
+    for row in results["rows"]:
+        if row["draws"] in (1, 100, 10_000, 1_000_000):
+            cells = " | ".join(summary.duration(row["us"].get(name)) or "not timed" for name in names)
+            lines.append(f"| {row['categories']:,} | {row['draws']:,} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def estimators_table(results, source):
+    """Markdown table of bias and deviation of gradients by temperature."""
+    names = list(results["estimators"])
+    lines = [
+        f"From `{source}`, written by `bench/estimators.py`.",
+        "",
+        f"| tau | {' | '.join(f'`{name}`' for name in names)} |",
+        "|" + "---|" * (1 + len(names)),
+    ]
+    for rows in zip(*results["estimators"].values(), strict=True):
+        if rows[0]["tau"] in (0.1, 0.5, 1.0, 2.0):
+            cells = " | ".join(f"{row['bias']:.2f}, {row['deviation']:.2f}" for row in rows)
+            lines.append(f"| {rows[0]['tau']:g} | {cells} |")
+    return "\n".join(lines) + f"\n\nThe score function, which has no bias: {results['score_function']:.2f}.\n"
+
+
+def torch_table(results, source):
+    """Markdown table of times beside torch's, and of peak memory."""
+    lines = [
+        where(results, source, "bench/torch_gradients.py"),
+        "",
+        "| what | numgumbel.torch | torch | times faster |",
         "|---|---|---|---|",
     ]
     for row in results["times"]:
-        ours, theirs = summary.duration(row["us"]), summary.duration(row["torch_us"])
-        lines.append(f"| {row['name']} | {ours} | {theirs} | {row['times']:.1f} |")
-    lines += ["", "| memory at its peak, forward and backward | numgumbel, MiB | torch, MiB |", "|---|---|---|"]
+        us, theirs = summary.duration(row["us"]), summary.duration(row["torch_us"])
+        lines.append(f"| {row['name']} | {us} | {theirs} | {summary.ratio(row['times'])} |")
     for row in results["memory"]:
-        shape = f"{row['shape'][0]} x {row['shape'][1]}{', hard' if row['hard'] else ''}"
-        lines.append(f"| {shape} | {row['MiB']:.0f} | {row['torch_MiB']:.0f} |")
+        name = f"peak memory, {row['shape'][0]} x {row['shape'][1]}{', hard' if row['hard'] else ''}"
+        lines.append(f"| {name} | {row['MiB']:.0f} MiB | {row['torch_MiB']:.0f} MiB | |")
     return "\n".join(lines) + "\n"
 
 
 def ppo_table(results, source):
-    """Markdown table of what PPO has learnt with either distribution."""
-    names = list(results["mean"])
-    steps, episodes = results["steps"], results["episodes"]
-    lines = [
-        f"| seed: mean of the last {episodes} episodes, {steps:,} steps (from `{source}`) | {' | '.join(names)} |",
-        "|---|" + "---|" * len(names),
-    ]
+    """Markdown table of what either distribution learns, a line a seed."""
+    told = f"mean return of the last {results['episodes']} episodes, after {results['steps']:,} steps"
+    lines = [f"| seed ({told}; from `{source}`) | torch's | numgumbel's |", "|---|---|---|"]
     for seed in sorted({run["seed"] for run in results["runs"]}):
         found = {run["categorical"]: run["mean"] for run in results["runs"] if run["seed"] == seed}
-        lines.append(f"| {seed} | {' | '.join(f'{found[name]:.1f}' for name in names)} |")
-    lines.append(f"| **mean** | {' | '.join(f'**{mean:.1f}**' for mean in results['mean'].values())} |")
+        lines.append(f"| {seed} | {found['torch']:.1f} | {found['numgumbel']:.1f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -158,6 +223,10 @@ TABLES = {
     "cpu": ("cpu", cpu_table, README),
     "against": ("cpu", against_table, README),
     "scalars": ("scalars", scalar_table, README),
+    "speed": ("cpu", speed_table, PERFORMANCE),
+    "growth": ("scaling", growth_table, PERFORMANCE),
+    "one-row": ("one-row", one_row_table, PERFORMANCE),
+    "estimators": ("estimators", estimators_table, TORCH),
     "torch-gradients": ("torch-gradients", torch_table, TORCH),
     "ppo": ("ppo-cartpole", ppo_table, TORCH),
     "dask-chunks": ("dask-chunks", dask_table, DASK),
