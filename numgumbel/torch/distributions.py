@@ -142,10 +142,7 @@ class Categorical(_distributions.Categorical):  # type: ignore[misc]  # torch is
         raw = self._raw.detach()
         if shape:
             return _ops.categorical(key, raw, step=step, mask=self._mask, n=count).reshape(shape + self._batch_shape)
-        if self._mask is None:
-            drawn = direct(_actions.sample_actions, raw, key=key, step=step)
-        else:
-            drawn = _actions.sample_actions(key, raw, step=step, mask=self._mask)
+        drawn = direct(_actions.sample_actions, raw, key=key, step=step, mask=self._mask)
         # With the sample come both numbers that a policy asks for next.
         self._known = drawn.action, drawn.action._version, (drawn.log_prob, drawn.entropy)
         return drawn.action

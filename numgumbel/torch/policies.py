@@ -87,9 +87,7 @@ class LogProbAndEntropy(_torch.autograd.Function):  # type: ignore[misc]  # torc
 
 
 def _slopes(logits: Any, actions: Any, log_prob: Any, entropy: Any, options: dict[str, Any]) -> Any:
-    if options["mask"] is None and log_prob.dtype is logits.dtype:
-        return direct(_actions.log_prob_entropy_vjp, logits.detach(), actions, log_prob, entropy, **options)
-    return _actions.log_prob_entropy_vjp(logits.detach(), actions, log_prob, entropy, **options)
+    return direct(_actions.log_prob_entropy_vjp, logits.detach(), actions, log_prob, entropy, **options)
 
 
 class _Slopes(_torch.autograd.Function):  # type: ignore[misc]

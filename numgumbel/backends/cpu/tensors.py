@@ -52,17 +52,16 @@ def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
 
 
 def direct(function: Callable[..., Any], logits: Any, *others: Any, key: Key | None = None, **options: Any) -> Any:
-    """`function` of tensors, as tensors, where all of them are plain memory and there is no other tensor; else the usual way.
+    """`function` of tensors, as tensors: where these are on the CPU and no option is a tensor without a look at what each is.
 
-    What is known to be plain is not looked for among all arguments, which takes longer than small kernels do.
+    The usual way, by `call`, looks at every argument that there may be, which takes longer than small kernels do.
     """
-    front = () if key is None else (key,)
-    if type(logits) is not _torch.Tensor or logits.dtype not in _PLAIN or not logits.is_cpu or _torch.compiler.is_compiling():
-        return function(*front, logits, *others, **options)
-    result = function(*front, logits.numpy(), *[each.numpy() for each in others], **options)
-    if type(result) is np.ndarray:
-        return _torch.from_numpy(result)
-    return type(result)(*[_torch.from_numpy(each) for each in result])
+    front, tensors = () if key is None else (key,), (logits, *others)
+    plain = type(logits) is _torch.Tensor and logits.dtype in _PLAIN and not _torch.compiler.is_compiling()
+    if not (plain and all(each.is_cpu for each in tensors) and all(type(each) in _AS_THEY_ARE for each in options.values())):
+        return function(*front, *tensors, **options)
+    result = function(*front, *map(view, tensors), **options)
+    return wrap(result) if type(result) is np.ndarray else type(result)(*map(wrap, result))
 
 
 def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
