@@ -219,7 +219,7 @@ def verify(
                 here, there = case.run(key, x, lambda array: array), case.run(key, _sent(x, to), to)
                 for name, expected in here.items():
                     got = back(there[name])
-                    bad, worst = _differing(got, expected, name in SUMS)
+                    bad, worst = differing(got, expected, name in SUMS)
                     compared, different, ulps = compared + expected.size, different + bad, max(ulps, worst)
             yield Outcome(case.name, dtype, compared, different, ulps, time.perf_counter() - started)
 
@@ -253,7 +253,7 @@ def _sent(x: np.ndarray, to: Callable[[np.ndarray], Any]) -> Any:
     return _Bfloat16(words) if hasattr(words, "__cuda_array_interface__") else to(x)
 
 
-def _differing(got: np.ndarray, expected: np.ndarray, is_sum: bool) -> tuple[int, float]:
+def differing(got: np.ndarray, expected: np.ndarray, is_sum: bool) -> tuple[int, float]:
     """How many numbers differ by more than they may, and the largest difference in ulp of what is near 1 or larger."""
     if got.shape != expected.shape or got.dtype != expected.dtype:
         return expected.size, np.inf

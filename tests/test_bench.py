@@ -1,5 +1,6 @@
 """`numgumbel bench`: what it says, what it refuses, and that its checks see what is wrong."""
 
+import functools
 import io
 import itertools
 import json
@@ -313,6 +314,41 @@ def test_more_blocks_until_precise():
         made = subject(contender, blocks)
         made._effort = effort
         assert made.wants_more(seconds) == wanted, (contender, blocks, seconds)
+
+
+class Device:
+    """A GPU's clock: calls are made, and their times are known."""
+
+    def __init__(self):
+        self.queued = []
+
+    def timed(self, what, call, host_ns=None):
+        call()
+        self.queued.append((what, host_ns))
+        return {"cold": 900, "warm": 500, "enqueue": 70, "completion": 1200}[what]
+
+    def __getattr__(self, what):
+        return functools.partial(self.timed, what)
+
+
+def test_a_device_is_timed_by_its_own_clock():
+    """Four times of each block, the cold one counts; all wait for the queueing that was seen first."""
+    made, verified, device = [], [], Device()
+    subject = subjects.Subject(
+        WORKLOADS[FEW[0]], "cuda", "numgumbel", lambda: made.append(1), lambda: verified.append(1), SHORT, Clock(), device
+    )
+    kernels, seconds = subject.first()
+    assert (kernels, len(verified), seconds > 0) == ([], 1, True)
+    assert [what for what, _ in device.queued] == ["completion", *["enqueue"] * SHORT.samples]
+    device.queued.clear()
+    subject.block()
+    assert dict(device.queued) == {"cold": 70, "warm": 70, "enqueue": None, "completion": None}
+    assert len(verified) == 2
+    assert subject.steady == []
+    figures = subject.figures()
+    assert (figures["timed"], figures["median_ns"], figures["backend"]) == ("cold", 900, "cuda")
+    assert (figures["warm_ns"], figures["enqueue_ns"], figures["completion_ns"]) == (500, 70, 1200)
+    assert "steady_ns" not in figures
 
 
 def test_roofline():

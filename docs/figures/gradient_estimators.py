@@ -5,7 +5,6 @@
 Needs matplotlib.
 """
 
-import json
 import sys
 
 import style
@@ -46,8 +45,7 @@ def figure(results):
 
 def main(folder=style.IMAGES):
     """Write the file."""
-    results = json.loads(style.newest("estimators").read_text())
-    style.save(lambda: figure(results), "gradient_estimators", folder)
+    style.save(lambda: figure(style.newest("estimators")), "gradient_estimators", folder)
 
 
 if __name__ == "__main__":

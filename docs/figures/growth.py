@@ -5,7 +5,6 @@
 Needs matplotlib.
 """
 
-import json
 import sys
 
 import numpy as np
@@ -75,8 +74,7 @@ def figure(results):
 
 def main(folder=style.IMAGES):
     """Write the file."""
-    results = json.loads(style.newest("scaling").read_text())
-    style.save(lambda: figure(results), "growth", folder)
+    style.save(lambda: figure(style.newest("scaling")), "growth", folder)
 
 
 if __name__ == "__main__":

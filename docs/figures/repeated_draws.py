@@ -5,7 +5,6 @@
 Needs matplotlib.
 """
 
-import json
 import sys
 
 import style
@@ -40,8 +39,7 @@ def figure(results):
 
 def main(folder=style.IMAGES):
     """Write the file."""
-    results = json.loads(style.newest("one-row").read_text())
-    style.save(lambda: figure(results), "repeated_draws", folder)
+    style.save(lambda: figure(style.newest("one-row")), "repeated_draws", folder)
 
 
 if __name__ == "__main__":

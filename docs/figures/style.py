@@ -1,5 +1,6 @@
 """What the figures of the documentation have in common: colours, an opaque ground, files that are the same in every run."""
 
+import json
 import math
 from pathlib import Path
 
@@ -41,8 +42,8 @@ STYLE = {
 
 
 def newest(kind):
-    """The results file of one kind with the latest date in its name."""
-    return max(RESULTS.glob(f"{kind}-*.json"))
+    """What the results file of one kind with the latest date in its name says."""
+    return json.loads(max(RESULTS.glob(f"{kind}-*.json")).read_text())
 
 
 def save(draw, name, folder):

@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 BACKENDS = "cpu", "cuda"
-LIBRARIES = "numpy", "torch", "jax", "cupy"
 
 
 @click.command()
@@ -173,7 +172,7 @@ def _backends(name: str) -> list[str]:
 
 def _libraries(text: str, backends: Sequence[str]) -> list[str]:
     """The peers of ``--peers``."""
-    from .peers import missing, places
+    from .peers import LIBRARIES, missing, places
 
     usable = [name for name in LIBRARIES if set(places(name)) & set(backends)]
     if text == "all":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ COPY = 1 << 30  # bytes: a copy leaves nothing else in a second-level cache
 LONGEST_HOLD, AHEAD = 128, 1.5  # copies before what is timed, and how much longer than the queueing they last
 IN_A_ROW = 8  # warm calls
 ROUNDS = 9
+SMI = "driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "clocks.max.mem", "power.limit", "ecc.mode.current"
 BLOCKS, THREADS = 4096, 256  # of the kernel that reads
 
 
@@ -34,6 +36,28 @@ def need_gpu() -> Any:
     if not cuda.is_available():
         raise RuntimeError("--backend cuda: there is no CUDA device: the driver is missing, or it has none")
     return cuda
+
+
+def gpu() -> dict[str, Any]:
+    """Name, driver, clocks and sizes of the current GPU; of what NVIDIA's tool tells, what it tells."""
+    from numba.cuda.cudadrv.driver import driver
+
+    from ..kernels.gpu.loading import cuda
+
+    device = cuda.get_current_device()
+    facts = {
+        "name": device.name if isinstance(device.name, str) else device.name.decode(),
+        "compute_capability": "{}.{}".format(*device.compute_capability),
+        "multiprocessors": device.MULTIPROCESSOR_COUNT,
+        "l2_bytes": device.L2_CACHE_SIZE,
+        "cuda_of_driver": "{}.{}".format(*driver.get_version()),
+    }
+    query = ["--query-gpu=" + ",".join(SMI), "--format=csv,noheader,nounits", f"--id={device.uuid}"]
+    try:
+        told = subprocess.run(["nvidia-smi", *query], capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
+        return facts
+    return facts | dict(zip(SMI, (text.strip() for text in told.splitlines()[0].split(",")), strict=True))
 
 
 class GpuClock:

@@ -16,12 +16,11 @@ from ..workloads import Workload
 from . import peers, roofline, subjects
 from .clock import Clock, Effort
 from .files import FORMAT
-from .gpu import COPY, GpuClock
-from .machine import LIBRARIES, gpu, machine
+from .gpu import COPY, GpuClock, gpu
+from .machine import LIBRARIES, machine
 from .nvtx import Ranges, no_ranges, profiled
 
 QUICK_COPY = 1 << 28
-DISTRIBUTIONS = {"torch": "torch", "jax": "jax", "cupy": "cupy-cuda13x"}
 
 
 def measure(
@@ -82,7 +81,7 @@ def measure(
     ready, kernels, first_calls = _prepared(chosen, backends, libraries, effort, clock, device, say)
     with profiled(profile):
         _pass_through(ready, effort, ranges, say)
-    facts = machine((*LIBRARIES, *(DISTRIBUTIONS[name] for name in libraries if name in DISTRIBUTIONS)))
+    facts = machine((*LIBRARIES, *(peers.HINTS.get(name, name) for name in libraries)))
     entries = [subject.figures() for subject in ready]
     for subject, entry in zip(ready, entries, strict=True):
         entry |= _derived(subject, entry, roof[subject.backend])

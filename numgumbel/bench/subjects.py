@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..threads import get_num_threads, set_num_threads
-from ..verify import ULP, _differing
+from ..verify import ULP, differing
 from ..workloads import Inputs, Workload, host
 from . import peers
 from .clock import Clock, Effort, precision, summary
@@ -213,7 +213,7 @@ def differs(workload: Workload, result: Any, expected: Any) -> str | None:
     for name, part in workload.parts(expected).items():
         if name in wanted:
             continue
-        count, worst = _differing(there[name], part, True)
+        count, worst = differing(there[name], part, True)
         if count:
             return f"{count} of {name} differ from the CPU's by more than {ULP} ulp, by {worst:.3g} at most"
     return None
