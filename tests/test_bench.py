@@ -151,12 +151,15 @@ def test_a_wrong_kernel_is_caught(run, monkeypatch):
 
 
 def test_a_kernel_that_goes_wrong_later_is_caught(run, monkeypatch):
-    right, calls = ng.categorical, itertools.count()
+    """Verifications are the calls at step 0, of which the first finds nothing; how many others there are depends on speed."""
+    right, verifications = ng.categorical, itertools.count()
     monkeypatch.setattr(
-        ng, "categorical", lambda key, logits, **given: right(key, logits, **given) + (next(calls) > 50 and given["step"] == 0)
+        ng,
+        "categorical",
+        lambda key, logits, **given: right(key, logits, **given) + (given["step"] == 0 and next(verifications) > 0),
     )
     assert run(FEW[0], "--quick")[0] == 1
-    assert next(calls) > 51
+    assert next(verifications) == 2
 
 
 def test_list(run):
