@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -282,6 +283,118 @@ def test_memory_stays_below_torchs():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.2 * 4 * x.numel()
+
+
+# --- memory of large results --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """Memory that nobody else has left something in: of 8 MiB at most."""
+    memory = importlib.import_module("numgumbel.torch.memory").Kept(8 << 20)
+    monkeypatch.setattr(importlib.import_module("numgumbel.torch.operators"), "empty_like", memory.empty_like)
+    return memory
+
+
+def test_memory_of_a_dead_result_is_that_of_the_next(kept):
+    x = torch.zeros(16, 32_000)
+    first = nt.gumbel_softmax(x, key=KEY)
+    place, want = first.data_ptr(), first.clone()
+    assert kept.nbytes == 0
+    del first
+    assert kept.nbytes == x.nbytes
+    again = nt.gumbel_softmax(x, key=KEY)
+    assert (again.data_ptr(), kept.nbytes) == (place, 0)
+    assert torch.equal(again, want)
+
+
+@pytest.mark.parametrize(
+    "holder", [lambda y: y[3:], lambda y: y.numpy(), lambda y: y.numpy()[2:, 5], lambda y: y.detach().view(-1), np.asarray]
+)
+def test_memory_that_is_referred_to_is_not_given_again(kept, holder):
+    x = torch.zeros(16, 32_000)
+    first = nt.gumbel_softmax(x, key=KEY)
+    place, held = first.data_ptr(), holder(first)
+    del first
+    assert kept.nbytes == 0
+    assert nt.gumbel_softmax(x, key=KEY).data_ptr() != place
+    kept.clear()
+    del held
+    assert kept.nbytes == x.nbytes
+
+
+def test_no_new_memory_in_a_training_step(kept):
+    """A sample and a gradient lie where those of the step before lay; with gradients that are right."""
+    x = logits(32, 32_000, dtype=torch.float32).requires_grad_()
+    slopes, places = logits(32, 32_000, dtype=torch.float32, seed=1), []
+    for step in range(4):
+        y = nt.gumbel_softmax(x, 0.5, key=KEY, step=step)
+        y.backward(slopes)
+        places.append({y.data_ptr(), x.grad.data_ptr()})
+        want = ng.gumbel_softmax_vjp(KEY, x.detach().numpy(), slopes.numpy(), tau=0.5, step=step, sample=y.detach().numpy())
+        np.testing.assert_array_equal(x.grad.numpy(), want)
+        del y
+        x.grad = None
+    assert places == places[:1] * 4
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_kept_memory_is_of_any_dtype_and_layout(kept, dtype):
+    """What lies in it before is not seen."""
+    x = logits(700, 1100, dtype=dtype)
+    want = [ng.gumbel_softmax(KEY, each, hard=hard) for each in (x, x.T) for hard in (False, True)]
+    for _ in range(2):
+        got = [nt.gumbel_softmax(each, key=KEY, hard=hard) for each in (x, x.T) for hard in (False, True)]
+        assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+        assert {each.dtype for each in got} == {dtype}
+        for each in got:
+            each.fill_(7)
+
+
+def test_what_is_kept_is_bounded(kept):
+    """The oldest goes first, what is too large at once, and small results are left to the allocator."""
+    x = torch.zeros(8, 1 << 17)  # 4 MiB
+    several = [nt.gumbel_softmax(x, key=KEY) for _ in range(3)]
+    places = [each.data_ptr() for each in several]
+    while several:
+        del several[0]
+    assert kept.nbytes == 8 << 20
+    assert [nt.gumbel_softmax(x, key=KEY).data_ptr() in places[1:] for _ in range(2)] == [True, True]
+    kept.clear()
+    nt.gumbel_softmax(torch.zeros(9, 1 << 18), key=KEY)  # 9 MiB
+    nt.gumbel_softmax(torch.zeros(100, 100), key=KEY)
+    assert kept.nbytes == 0
+
+
+def test_kept_memory_does_not_wait(kept):
+    """Where another thread, or the collection of garbage at any moment, finds it at work."""
+    x = torch.zeros(8, 1 << 17)
+    y = nt.gumbel_softmax(x, key=KEY)
+    with kept._busy:
+        other = nt.gumbel_softmax(x, key=KEY)
+        assert torch.equal(y, other)
+        del y, other
+    assert kept.nbytes == 0
+
+
+def test_kept_memory_in_many_threads(kept):
+    """Every sample is its own."""
+    x = torch.zeros(8, 1 << 15)
+    want = [nt.gumbel_softmax(x, key=KEY, step=step).clone() for step in range(4)]
+
+    def work(step):
+        return all(torch.equal(nt.gumbel_softmax(x, key=KEY, step=step), want[step]) for _ in range(50))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(4)))
+
+
+def test_empty_cache():
+    memory = importlib.import_module("numgumbel.torch.memory")._kept
+    nt.gumbel_softmax(torch.zeros(8, 1 << 17), key=KEY)
+    assert memory.nbytes > 0
+    nt.empty_cache()
+    assert memory.nbytes == 0
 
 
 # --- compiled, mapped, autocast -----------------------------------------------------------------------------------------------

@@ -14,7 +14,16 @@ except ImportError as problem:
 
 from .distributions import Categorical, RelaxedOneHotCategorical
 from .keys import draw_key
+from .memory import empty_cache
 from .policies import log_prob_entropy
 from .relaxed import ESTIMATORS, gumbel_softmax
 
-__all__ = ["ESTIMATORS", "Categorical", "RelaxedOneHotCategorical", "draw_key", "gumbel_softmax", "log_prob_entropy"]
+__all__ = [
+    "ESTIMATORS",
+    "Categorical",
+    "RelaxedOneHotCategorical",
+    "draw_key",
+    "empty_cache",
+    "gumbel_softmax",
+    "log_prob_entropy",
+]

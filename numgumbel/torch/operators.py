@@ -15,6 +15,7 @@ import torch as _torch
 
 from .. import ops as _ops
 from ..keys import Key
+from .memory import SMALLEST, empty_like
 
 __all__ = ["OPERATORS", "drawn_key", "relaxed"]
 
@@ -55,12 +56,18 @@ def _draw_key(number: Any) -> None:
 
 def _gumbel_softmax(logits: Any, hard: bool, *address: Any) -> Any:
     key, options = _arguments(*address)
-    return _ops.gumbel_softmax(key, logits, hard=hard, **options)
+    return _ops.gumbel_softmax(key, logits, hard=hard, out=_place_for(logits), **options)
 
 
 def _gumbel_softmax_vjp(logits: Any, sample: Any, cotangent: Any, *address: Any) -> Any:
     key, options = _arguments(*address)
-    return _ops.gumbel_softmax_vjp(key, logits, cotangent.to(logits.dtype), sample=sample, **options)
+    cotangent = cotangent.to(logits.dtype)
+    return _ops.gumbel_softmax_vjp(key, logits, cotangent, sample=sample, out=_place_for(logits), **options)
+
+
+def _place_for(logits: Any) -> Any:
+    """Where a large result on the CPU goes; None where the function makes its own."""
+    return empty_like(logits) if logits.is_cpu and logits.nbytes >= SMALLEST else None
 
 
 def _like(logits: Any, *_rest: Any) -> Any:
