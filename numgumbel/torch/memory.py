@@ -1,8 +1,8 @@
 """Memory of large results on the CPU that is kept for the next results of the same size.
 
-New memory costs a fault for every 4 KiB, and the system has it back when a large result dies: a training step may pay more for the
-memory of its sample and gradient than for the kernels (64 x 32000, two cores: up to 1400 faults a step and 5 to 14 ms, without
-them 5). On CUDA torch keeps memory itself; on the CPU it does not.
+New memory costs a fault for every 4 KiB, and the system has it back when a large result dies: a training step may pay more
+for its sample's and gradient's memory than for the kernels (64 x 32000, two cores: up to 1400 faults a step and 5 to 14 ms,
+without them 5). On CUDA torch keeps memory itself; on the CPU it does not.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MOST = 64 << 20  # bytes kept in all: what glibc's allocator keeps at most, too
 class Kept:
     """Blocks of memory whose tensors have died.
 
-    A block is lent as an array of bytes on it, which the tensor's storage refers to, as do views of the tensor and ndarrays on its
-    memory; when the last of them is gone, so is the array, and the block is back. Nothing waits here: a thread that finds another
-    at work takes new memory or lets its block go, as does the garbage collection, which comes at any moment.
+    A block is lent as an array of bytes on it, which the tensor's storage refers to, as do views of the tensor and ndarrays on
+    its memory; when the last of them is gone, so is the array, and the block is back. Nothing waits here: a thread that finds
+    another at work takes new memory or lets its block go, as does the garbage collection, which comes at any moment.
 
     Parameters
     ----------
