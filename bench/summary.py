@@ -2,6 +2,8 @@
 
 from contender import BAR, HAND_TUNED, KINDS, OURS, READY_MADE
 
+from numgumbel.bench import report
+
 LIBRARIES = {"numpy": "NumPy", "torch": "torch", "jax": "JAX"}  # distribution: name for people
 
 
@@ -35,10 +37,7 @@ def best(peers, own):
 
 def duration(us):
     """A time for people: three digits and a unit."""
-    if us is None:
-        return ""
-    value, unit = (us, "us") if us < 1000 else (us / 1000, "ms")
-    return f"{value:.{max(0, 2 - len(str(int(value))) + (value >= 1))}f} {unit}"
+    return "" if us is None else report.duration(1e3 * us)
 
 
 def ratio(value):

@@ -79,11 +79,11 @@ class GpuClock:
         copy = round(2 * self.bytes / self.copy_ns * 1e9)
         return {"read": round(self.bytes / read_ns * 1e9), "copy": copy, "bytes": self.bytes}
 
-    def warm(self, call: Callable[[], Any], host_ns: float) -> float:
-        """Nanoseconds of a call in a row of calls on the same arrays; the first is not counted."""
-        self._hold((IN_A_ROW + 1) * host_ns)
+    def warm(self, call: Callable[[], Any], host_ns: float, number: int = IN_A_ROW) -> float:
+        """Nanoseconds of a call in a row of calls on the same arrays; one before them is not counted."""
+        self._hold((number + 1) * host_ns)
         call()
-        return self._between(call, IN_A_ROW)
+        return self._between(call, number)
 
     def cold(self, call: Callable[[], Any], host_ns: float) -> float:
         """Nanoseconds of a call whose arrays are in no cache, since another buffer was just written."""
