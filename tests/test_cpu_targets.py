@@ -92,8 +92,8 @@ print(digest.hexdigest(), cpu_target.target_context.codegen().magic_tuple()[1])
 
 
 def digest_for(**environment):
-    """(digest, processor name that the code was compiled for) in a process of its own, with nothing cached."""
-    settings = {**os.environ, "NUMGUMBEL_CACHE_DIR": "", **environment}
+    """(digest, processor that the code was compiled for) in a process of its own; only the host's kernels may be cached."""
+    settings = {**os.environ, **({"NUMGUMBEL_CACHE_DIR": ""} if "NUMBA_CPU_NAME" in environment else {}), **environment}
     done = subprocess.run([sys.executable, "-c", CODE], env=settings, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()

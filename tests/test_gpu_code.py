@@ -24,6 +24,7 @@ def cases():
 
 
 CAPABILITIES = (7, 5), (8, 0), (9, 0), (10, 0)
+OLDEST = CAPABILITIES[:1]  # for halves, which are kernels of float32 that read something else
 
 
 # Kernels that read logits in pieces of 16 bytes.
@@ -52,11 +53,11 @@ def code_of(name, dtype):
 
 @pytest.mark.parametrize(("name", "dtype"), cases())
 def test_code(name, dtype):
-    """PTX for every capability; SASS for one: no spill, few registers, and the multiply-adds that the source has."""
+    """PTX for every capability, SASS for one: no spill, few registers, and the multiply-adds that the source has."""
     import gpu_kernels
 
     code, registers = code_of(name, dtype), gpu_kernels.KERNELS[name][3]
-    for capability in CAPABILITIES:
+    for capability in CAPABILITIES if dtype in gpu_kernels.REALS else OLDEST:
         ptx = code.ptx(capability)
         assert f".target sm_{capability[0]}{capability[1]}" in ptx
         assert not re.search(r"\.local\b", ptx)
