@@ -2,16 +2,16 @@
 
 ``numgumbel verify`` runs the checks and prints a table; see `docs/guarantees.md` for what is promised. In five groups:
 
-known answers   Philox4x32-10 against Random123's vectors
-golden values   keys, noise and samples of version 1 of the field, and checksums of frozen workloads
-distribution    samples of every kind against the probabilities that they should have, far into the tail
-exactness       the same bits for any threads, pieces, layouts and storage of the logits
-CPU equals GPU  every operation on a device, where there is one
+generator     Philox4x32-10 against the known answers of Random123
+golden        keys, noise and samples of version 1 of the field, and checksums of frozen workloads
+distribution  samples of every kind against the probabilities that they should have, far into the tail
+exactness     the same bits for any threads, pieces, layouts and storage of the logits
+gpu           every operation on a device beside the CPU, where there is one
 
 The first four take their functions from a `Subject`, and every check is shown to reject a wrong one (``tests/test_verify.py``).
 
 >>> from numgumbel import verify
->>> [outcome.right for outcome in verify.run(verify.checks(["known answers"]))]
+>>> [outcome.right for outcome in verify.run(verify.checks(["generator"]))]
 [True]
 """
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from . import distribution, exactness, generator, golden
-from .device import CASES, COLUMNS, GROUP, Case, device_arrays, verify
+from .device import CASES, COLUMNS, DEVICE, Case, device_arrays, verify
 from .device import checks as device_checks
 from .outcome import ULP, Outcome, differing
 from .running import Check, run
@@ -28,7 +28,9 @@ from .subject import Subject
 
 __all__ = [
     "CASES",
+    "CHECKS",
     "COLUMNS",
+    "DEVICE",
     "GROUPS",
     "ULP",
     "Case",
@@ -43,12 +45,12 @@ __all__ = [
     "verify",
 ]
 
-KNOWN, GOLDEN, DISTRIBUTION, EXACTNESS = "known answers", "golden values", "distribution", "exactness"
+GENERATOR, GOLDEN, DISTRIBUTION, EXACTNESS = "generator", "golden", "distribution", "exactness"
 
 CHECKS = (
-    Check(KNOWN, "Philox4x32-10, Random123's vectors", generator.known_answers),
+    Check(GENERATOR, "Philox4x32-10 as in Random123", generator.known_answers),
     Check(GOLDEN, "keys and folds", golden.keys),
-    Check(GOLDEN, "noise, ends of addresses and tail", golden.noise),
+    Check(GOLDEN, "noise, ends of ranges and tail", golden.noise),
     Check(GOLDEN, "indices of every operation", golden.draws),
     Check(GOLDEN, "checksums of workloads", golden.workloads),
     Check(DISTRIBUTION, "gumbel", distribution.noise),
@@ -69,7 +71,7 @@ CHECKS = (
 )
 
 # Those of the CPU, in order, and that of a device.
-GROUPS = (*dict.fromkeys(check.group for check in CHECKS), GROUP)
+GROUPS = (*dict.fromkeys(check.group for check in CHECKS), DEVICE)
 
 
 def checks(groups: Iterable[str] | None = None) -> list[Check]:

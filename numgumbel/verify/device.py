@@ -17,9 +17,9 @@ from .exactness import half_dtypes
 from .outcome import ULP, Outcome, differing, joined
 from .running import Check, run
 
-__all__ = ["CASES", "Case", "checks", "device_arrays", "verify"]
+__all__ = ["CASES", "COLUMNS", "DEVICE", "Case", "checks", "device_arrays", "verify"]
 
-GROUP = "CPU equals GPU"
+DEVICE = "gpu"  # the name of the group
 COLUMNS = 1, 6, 18, 300, 5000
 
 # Results that are made of sums.
@@ -207,7 +207,7 @@ def checks(device: str = "cuda", rows: int = 64, columns: tuple[int, ...] = COLU
     known = {"float32", "float64", *half_dtypes()}
 
     def of(case: Case, dtype: str) -> Check:
-        return Check(GROUP, case.name, lambda _, seed: _compare(case, dtype, seed, rows, columns, to, back), dtype)
+        return Check(DEVICE, case.name, lambda _, seed: _compare(case, dtype, seed, rows, columns, to, back), dtype)
 
     return [of(case, dtype) for case in CASES for dtype in case.dtypes if dtype in known]
 
@@ -250,8 +250,8 @@ def _compare(
         here, there = case.run(key, x, lambda array: array), case.run(key, _sent(x, to), to)
         for name, expected in here.items():
             different, ulps = differing(back(there[name]), expected, name in SUMS)
-            worst = (ulps, (0.0, ULP)) if name in SUMS else (None, None)
-            found.append(Outcome(expected.size, different, *worst, f"{name}, {rows} x {count}"))
+            worst, bounds = (ulps, (0.0, float(ULP))) if name in SUMS else (None, None)
+            found.append(Outcome(expected.size, different, worst, bounds, f"{name}, {rows} x {count}"))
     return joined(found)
 
 

@@ -22,8 +22,8 @@ SKEWED = (0.0, 3.0, -1.5, 1.0, -4.0, 2.0)
 NVEC = (2, 4)
 
 # Values of noise that the tail is looked for in, in pieces that stay small: of 24-bit uniforms none lies beyond 25 log 2.
-TAIL_VALUES, TAIL_PIECE = {np.float32: 1 << 30, np.float64: 1 << 28}, (1 << 12, 1 << 10)
-TAIL_BITS = (4, 10, 16, 22, 25)
+TAIL_VALUES, TAIL_PIECE = {np.float32: 1 << 30, np.float64: 1 << 28}, (1 << 10, 1 << 10)
+TAIL_BITS = (8, 13, 18, 22, 25)
 
 # Rare categories: so many, each of this probability, beside one that has the rest.
 RARE, RARE_CHANCE = 1000, 1e-6
@@ -181,10 +181,10 @@ def rare(subject: Subject, seed: int) -> Outcome:
     chance, key = RARE * RARE_CHANCE, subject.key(seed, "verify", "rare")
     batch, steps = 1 << 16, 16
     drawn = sum(
-        np.count_nonzero(subject.categorical(key, _repeated(row, batch, np.float32), step=step)) for step in range(steps)
+        int(np.count_nonzero(subject.categorical(key, _repeated(row, batch, np.float32), step=step))) for step in range(steps)
     )
     n = 1 << 22
-    inverse = np.count_nonzero(subject.categorical(key, row, n=n, method="inverse_cdf"))
+    inverse = int(np.count_nonzero(subject.categorical(key, row, n=n, method="inverse_cdf")))
     return joined(
         [
             chernoff("Gumbel-max", drawn, batch * steps * chance, batch * steps, 2),
@@ -207,6 +207,6 @@ def race(subject: Subject, seed: int) -> Outcome:
     lost = 0
     for first in range(0, rows.size, 1000):
         some = rows[first : first + 1000]
-        lost += np.count_nonzero(subject.categorical(key, _repeated(row, some.size, np.float32), rows=some))
+        lost += int(np.count_nonzero(subject.categorical(key, _repeated(row, some.size, np.float32), rows=some)))
     chances = -np.expm1(-OTHERS * np.exp(-GAP - favourite))
     return chernoff("races lost", lost, float(chances.sum()), rows.size)

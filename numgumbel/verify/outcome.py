@@ -43,7 +43,7 @@ class Outcome:
     statistic, bounds : float, tuple of float, or None
         Of a check of chance, or the largest difference of sums in ulp, and where it is to lie.
     first : str
-        Where several things are checked: the one that differs, or comes closest to its bounds.
+        The thing that differs, or whose statistic is shown: of several, the one closest to its bounds.
     group, name, dtype : str
         Of the check, and of its logits where that is one.
     seconds : float
@@ -84,7 +84,7 @@ def joined(outcomes: Iterable[Outcome]) -> Outcome:
         sum(part.different for part in parts),
         shown.statistic,
         shown.bounds,
-        shown.first,
+        shown.first if shown.different or shown.statistic is not None else "",
     )
 
 
