@@ -603,6 +603,7 @@ def test_progress_is_for_people(run, monkeypatch):
         (["--device", "cpu", "--group", "gpu"], "--group gpu needs a device, and --device cpu takes none"),
         (["--group", "all"], "'all' is not one of"),
         (["--rows", "0"], "0 is not in the range"),
+        (["--seed", "-1"], "-1 is not in the range"),
         (["--device", "tpu"], "'tpu' is not one of"),
         (["--json", "nowhere/x.json"], "there is no folder nowhere"),
     ],

@@ -36,7 +36,7 @@ FORMAT = "numgumbel verify 1"
     show_default=True,
     help="Categories of a row of it; may be repeated.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of keys and logits; any is to pass.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of keys and logits; any is to pass.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write every number to this file.")
 def verify(
     device: str, groups: tuple[str, ...], rows: int, columns: tuple[int, ...], seed: int, json_path: Path | None
