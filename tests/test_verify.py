@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import oracle
@@ -149,6 +150,14 @@ def test_golden_values_are_those_of_the_definition():
             assert abs(g - wanted) <= error * max(1, abs(wanted))
             assert g == dtype(g)
     assert min(int(oracle.bits(words, s, r, c)[0]) for s, r, c, _, _ in golden.NOISE) < 256  # the tail is among them
+
+
+def test_golden_noise_is_a_part_of_the_golden_file():
+    """To the bit, which the definition in plain NumPy does not tell."""
+    entries = json.loads((Path(__file__).parent / "golden.json").read_text())["field"]
+    known = {(e["step"], e["row"], e["column"]): (float.fromhex(e["G32"]), float.fromhex(e["G64"])) for e in entries}
+    for *place, single, double in golden.NOISE:
+        assert known[tuple(place)] == (float.fromhex(single), float.fromhex(double))
 
 
 def test_golden_indices_are_those_of_the_definition():
