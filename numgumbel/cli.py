@@ -24,6 +24,7 @@ import numgumbel as ng
 from .bench.command import bench
 from .files import Block, CsvResult, CsvRows, FileError, NpyResult, NpyRows, masked_blocks, open_mask, open_rows, result_file
 from .threads import available, get_num_threads
+from .verify.command import verify
 
 # Bytes of one block of rows, input or output, whichever is larger.
 BLOCK_BYTES = 1 << 23
@@ -359,49 +360,12 @@ def warmup(dtypes: tuple[str, ...], operations: tuple[str, ...]) -> None:
     console.print(f"{len(seconds)} kernels in {time.perf_counter() - started:.2f} s, kept in {folder}", soft_wrap=True)
 
 
-@cli.command()
-@click.option("--device", type=click.Choice(["cuda"]), default="cuda", show_default=True, help="What is compared with the CPU.")
-@click.option("--rows", type=click.IntRange(1), default=64, show_default=True, help="Rows of a request.")
-@click.option(
-    "--columns",
-    type=click.IntRange(1),
-    multiple=True,
-    default=(1, 6, 18, 300, 5000),
-    show_default=True,
-    help="Categories of a row; may be repeated.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of key and logits.")
-def verify(device: str, rows: int, columns: tuple[int, ...], seed: int) -> None:
-    """Compare every operation on a device with the CPU.
-
-    Indices, scores and noise must be equal to the bit, sums within 8 ulp. Exit code 1 where something differs.
-    """
-    from .verify import verify as outcomes
-
-    table = Table(title=f"{device} against the CPU, {rows} rows of {', '.join(map(str, columns))} categories")
-    for name in ("operation", "logits"):
-        table.add_column(name)
-    for name in ("compared", "different", "sums, ulp", "seconds"):
-        table.add_column(name, justify="right")
-    wrong = 0
-    try:
-        for found in outcomes(device, rows, columns, seed):
-            wrong += found.different
-            mark = f"[red]{found.different}[/red]" if found.different else "0"
-            ulps = f"{found.ulps:.1f}" if found.ulps else ""
-            table.add_row(found.name, found.dtype, str(found.compared), mark, ulps, f"{found.seconds:.2f}")
-    except RuntimeError as problem:
-        raise click.ClickException(str(problem)) from None
-    Console().print(table)
-    if wrong:
-        raise click.exceptions.Exit(1)
-
-
+cli.add_command(verify)
 cli.add_command(bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 1 where something differs, 2 for wrong input, 130 when interrupted."""
+    """Run the command line; returns the exit code: 0, 1 where a check fails, 2 for wrong input, 130 when interrupted."""
     try:
         code = cli.main(arguments, prog_name="numgumbel", standalone_mode=False)
         sys.stdout.flush()

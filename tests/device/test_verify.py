@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from numgumbel import verify
 from numgumbel.cli import main
+from numgumbel.verify import device as verify
 
 
 def test_all_is_equal(monkeypatch):
@@ -17,13 +17,14 @@ def test_all_is_equal(monkeypatch):
     for outcome in found:
         assert outcome.compared > 0
         assert outcome.different == 0, outcome
+        assert outcome.right
 
 
 def test_the_table_and_the_exit_code(monkeypatch, capsys):
     one = verify.CASES[0]
     few = dataclasses.replace(one, dtypes=("float32",))
     monkeypatch.setattr(verify, "CASES", [few])
-    assert main(["verify", "--rows", "40", "--columns", "5"]) == 0
+    assert main(["verify", "--group", "gpu", "--rows", "40", "--columns", "5"]) == 0
     assert "categorical" in capsys.readouterr().out
 
     def wrong(key, x, array):
@@ -32,7 +33,7 @@ def test_the_table_and_the_exit_code(monkeypatch, capsys):
         return {"index": ng.categorical(key, x, step=int(not isinstance(x, verify.np.ndarray)))}
 
     monkeypatch.setattr(verify, "CASES", [dataclasses.replace(few, run=wrong)])
-    assert main(["verify", "--rows", "40", "--columns", "5"]) == 1
+    assert main(["verify", "--group", "gpu", "--rows", "40", "--columns", "5"]) == 1
 
 
 def test_a_device_that_is_none():

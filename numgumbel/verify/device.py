@@ -1,11 +1,10 @@
-"""Whether a device gives what the CPU gives: every operation on random rows, index for index, in one table.
+"""Whether a device gives what the CPU gives: every operation on random rows, index for index.
 
-``numgumbel verify --device cuda`` runs it. Indices, scores, noise and thresholds must be equal to the bit; sums within 8 ulp.
+Indices, scores, noise and thresholds must be equal to the bit; sums within 8 ulp.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +13,14 @@ import numpy as np
 
 import numgumbel as ng
 
-__all__ = ["CASES", "Case", "Outcome", "device_arrays", "verify"]
+from .exactness import half_dtypes
+from .outcome import ULP, Outcome, differing, joined
+from .running import Check, run
 
-ULP = 8
+__all__ = ["CASES", "COLUMNS", "DEVICE", "Case", "checks", "device_arrays", "verify"]
+
+DEVICE = "gpu"  # the name of the group
+COLUMNS = 1, 6, 18, 300, 5000
 
 # Results that are made of sums.
 SUMS = {
@@ -49,18 +53,6 @@ class Case:
     name: str
     run: Callable[[Any, Any, Callable[[np.ndarray], Any]], dict[str, Any]]
     dtypes: tuple[str, ...] = ("float32", "float64", "float16", "bfloat16")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one case has come to: how many numbers were compared and how many differ, the largest difference of sums in ulp."""
-
-    name: str
-    dtype: str
-    compared: int
-    different: int
-    ulps: float
-    seconds: float
 
 
 def _generator(x: Any) -> np.random.Generator:
@@ -180,7 +172,7 @@ def device_arrays(device: str) -> tuple[Callable[[np.ndarray], Any], Callable[[A
     if device != "cuda":
         raise ValueError(f'device must be "cuda", got {device!r}')
     try:
-        from .kernels.gpu.loading import cuda
+        from ..kernels.gpu.loading import cuda
     except ImportError as problem:
         raise RuntimeError(str(problem)) from None
     if not cuda.is_available():
@@ -188,9 +180,39 @@ def device_arrays(device: str) -> tuple[Callable[[np.ndarray], Any], Callable[[A
     return cuda.to_device, lambda array: np.asarray(array.copy_to_host())
 
 
-def verify(
-    device: str = "cuda", rows: int = 64, columns: tuple[int, ...] = (1, 6, 18, 300, 5000), seed: int = 0
-) -> Iterator[Outcome]:
+def checks(device: str = "cuda", rows: int = 64, columns: tuple[int, ...] = COLUMNS) -> list[Check]:
+    """Every case with every dtype that arrays can have here, each a check.
+
+    Parameters
+    ----------
+    device : {"cuda"}
+        Where to.
+    rows : int
+        Rows of a request.
+    columns : tuple of int
+        Numbers of categories.
+
+    Returns
+    -------
+    list of Check
+
+    Raises
+    ------
+    ValueError
+        For a device that is none.
+    RuntimeError
+        Where there is no such device here.
+    """
+    to, back = device_arrays(device)
+    known = {"float32", "float64", *half_dtypes()}
+
+    def of(case: Case, dtype: str) -> Check:
+        return Check(DEVICE, case.name, lambda _, seed: _compare(case, dtype, seed, rows, columns, to, back), dtype)
+
+    return [of(case, dtype) for case in CASES for dtype in case.dtypes if dtype in known]
+
+
+def verify(device: str = "cuda", rows: int = 64, columns: tuple[int, ...] = COLUMNS, seed: int = 0) -> Iterator[Outcome]:
     """Run every case on the CPU and on a device, and compare.
 
     Parameters
@@ -208,29 +230,34 @@ def verify(
     ------
     Outcome
         One a case and dtype.
+
+    Raises
+    ------
+    ValueError
+        For a device that is none.
+    RuntimeError
+        Where there is no such device here.
     """
-    to, back = device_arrays(device)
-    key = ng.key(seed, "verify")
-    for case in CASES:
-        for dtype in case.dtypes:
-            started, compared, different, ulps = time.perf_counter(), 0, 0, 0.0
-            for count in columns:
-                x = _logits(seed, rows, count, dtype)
-                here, there = case.run(key, x, lambda array: array), case.run(key, _sent(x, to), to)
-                for name, expected in here.items():
-                    got = back(there[name])
-                    bad, worst = differing(got, expected, name in SUMS)
-                    compared, different, ulps = compared + expected.size, different + bad, max(ulps, worst)
-            yield Outcome(case.name, dtype, compared, different, ulps, time.perf_counter() - started)
+    yield from run(checks(device, rows, columns), seed=seed)
+
+
+def _compare(
+    case: Case, dtype: str, seed: int, rows: int, columns: tuple[int, ...], to: Callable[..., Any], back: Callable[..., Any]
+) -> Outcome:
+    key, found = ng.key(seed, "verify"), []
+    for count in columns:
+        x = _logits(seed, rows, count, dtype)
+        here, there = case.run(key, x, lambda array: array), case.run(key, _sent(x, to), to)
+        for name, expected in here.items():
+            different, ulps = differing(back(there[name]), expected, name in SUMS)
+            worst, bounds = (ulps, (0.0, float(ULP))) if name in SUMS else (None, None)
+            found.append(Outcome(expected.size, different, worst, bounds, f"{name}, {rows} x {count}"))
+    return joined(found)
 
 
 def _logits(seed: int, rows: int, columns: int, dtype: str) -> np.ndarray:
     values = np.random.default_rng([seed, rows, columns]).normal(scale=3, size=(rows, columns))
-    if dtype == "bfloat16":
-        import ml_dtypes as _ml_dtypes
-
-        return values.astype(_ml_dtypes.bfloat16)
-    return values.astype(dtype)
+    return values.astype(dtype)  # bfloat16 is a name that NumPy knows since `half_dtypes`
 
 
 class _Bfloat16:
@@ -251,16 +278,3 @@ def _sent(x: np.ndarray, to: Callable[[np.ndarray], Any]) -> Any:
         return to(x)
     words = to(x.view(np.int16))
     return _Bfloat16(words) if hasattr(words, "__cuda_array_interface__") else to(x)
-
-
-def differing(got: np.ndarray, expected: np.ndarray, is_sum: bool) -> tuple[int, float]:
-    """How many numbers differ by more than they may, and the largest difference in ulp of what is near 1 or larger."""
-    if got.shape != expected.shape or got.dtype != expected.dtype:
-        return expected.size, np.inf
-    same = (got == expected) | (np.isnan(got) & np.isnan(expected)) if expected.dtype.kind == "f" else got == expected
-    if not is_sum:
-        return int((~same).sum()), 0.0
-    scale = np.spacing(np.maximum(np.abs(expected), expected.dtype.type(1)))
-    ulps = np.where(same, 0, np.abs(got.astype(np.float64) - expected.astype(np.float64)) / scale)
-    ulps = np.where(np.isnan(ulps), np.inf, ulps)
-    return int((ulps > ULP).sum()), float(ulps.max(initial=0))
