@@ -18,6 +18,8 @@ from .actions import Actions, LogProbEntropy, log_prob_entropy, log_prob_entropy
 from .draws import Draw, draw, merge
 from .generator import Generator, default_rng
 from .ids import row_ids
+from .inspecting.dispatchers import kernels_of
+from .inspecting.report import Compilation, CompileReport, compile_report
 from .keys import Key, fold, key
 from .ops import (
     TopK,
@@ -38,6 +40,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Actions",
+    "Compilation",
+    "CompileReport",
     "Draw",
     "Generator",
     "Key",
@@ -46,6 +50,7 @@ __all__ = [
     "TopK",
     "categorical",
     "categorical_ragged",
+    "compile_report",
     "conditional_gumbel",
     "default_rng",
     "distribution",
@@ -57,6 +62,7 @@ __all__ = [
     "gumbel_softmax_vjp",
     "gumbel_topk",
     "inclusion_log_prob",
+    "kernels_of",
     "key",
     "log_prob_entropy",
     "log_prob_entropy_vjp",
