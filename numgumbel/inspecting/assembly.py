@@ -1,7 +1,7 @@
 """Reading the assembly that LLVM writes for a CPU: x86-64 in AT&T's spelling, and AArch64.
 
-What is a spill and what is a loop stands in LLVM's own comments, which `dispatchers.annotated` asks for: kernels have buffers on
-the stack, so that an address by the stack pointer alone tells nothing. Text without comments has neither.
+What is a spill and what is a loop stands in LLVM's own comments, which `dispatchers.annotated` asks for: kernels have buffers
+on the stack, so that an address by the stack pointer alone tells nothing. Text without comments has neither.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def _arm(name: str, rest: str) -> Counts:
     vector = re.search(r"\bv\d+\.\d+[bhsd]\b", rest) is not None
     if _ARM_FLOAT.match(name):
         counts.packed, counts.scalar = int(vector), int(not vector)
-    if vector or re.match(r"(?:ld|st)\w*\s", f"{name} ") and re.match(r"\s*\{?\s*q\d+", rest):
+    if vector or (name.startswith(("ld", "st")) and re.match(r"\s*q\d+", rest)):
         counts.wide[128] = 1
     if "[" in rest and not _NO_ACCESS.match(name):
         counts.loads, counts.stores = int(name.startswith("ld")), int(name.startswith("st"))

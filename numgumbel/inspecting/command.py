@@ -45,8 +45,8 @@ def asm(
     OPERATION is a function of the package, such as categorical; wrong ones are answered with the list. No GPU is needed for the
     code of one, but numba-cuda is; NVIDIA's assembler, if it is there, tells registers and spills.
 
-    How it is counted: a spill is what LLVM or ptxas calls one, buffers on the stack are none. Packed and scalar are instructions
-    of float arithmetic, moves and conversions left out. The main loop is the innermost one with the most vector instructions.
+    A spill is what LLVM or ptxas calls one; a buffer on the stack is none. Packed and scalar are instructions of float
+    arithmetic, without moves and conversions. The main loop is the innermost one with the most vector instructions.
     """
     kind = kind or KINDS[backend][0]
     if kind not in KINDS[backend]:
@@ -192,7 +192,7 @@ class _GpuFigures:
             f"instructions of PTX: {read.instructions}, of them {read.calls} calls, {read.barriers} barriers",
             f"fused multiply-adds: {read.fma['f32']} float32, {read.fma['f64']} float64",
             f"global memory, instructions by bytes a thread: loads {_bytes(read.loads)}; stores {_bytes(read.stores)}",
-            f"shared memory: {read.shared} instructions",
+            f"shared memory: {read.shared} instructions; local: {read.local}",
         ]
 
 

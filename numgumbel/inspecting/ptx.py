@@ -13,9 +13,6 @@ from typing import Any
 
 COMPILERS = 'NVIDIA\'s {} is missing: pip install "numgumbel[cuda-compile]"'
 
-_LOAD = re.compile(r"^(?:ld|ldu)\.(?:[a-z_]+\.)*?(global|shared)(?:\.[a-z_:0-9]+)*?(?:\.v([248]))?\.[a-z](\d+)$")
-_STORE = re.compile(r"^st\.(?:[a-z_]+\.)*?(global|shared)(?:\.[a-z_:0-9]+)*?(?:\.v([248]))?\.[a-z](\d+)$")
-
 
 @dataclasses.dataclass
 class Reading:
@@ -28,9 +25,9 @@ class Reading:
     fma : dict of str to int
         Fused multiply-adds, "f32" and "f64".
     loads, stores : dict of int to int
-        Instructions that read or write global memory, by the bytes that a thread moves.
-    shared : int
-        Instructions that read or write shared memory.
+        Instructions that read or write global memory, or by an address that may be of any, by the bytes that a thread moves.
+    shared, local : int
+        Instructions that read or write a block's shared memory, and a thread's own, which is no register.
     """
 
     instructions: int = 0
@@ -40,6 +37,7 @@ class Reading:
     loads: dict[int, int] = dataclasses.field(default_factory=dict)
     stores: dict[int, int] = dataclasses.field(default_factory=dict)
     shared: int = 0
+    local: int = 0
 
 
 def read(text: str) -> Reading:
@@ -56,12 +54,15 @@ def read(text: str) -> Reading:
         found.barriers += name.startswith(("bar.", "barrier."))
         for kind in found.fma:
             found.fma[kind] += name == f"fma.rn.{kind}"
-        for pattern, by_width in ((_LOAD, loads), (_STORE, stores)):
-            access = pattern.match(name)
-            if access is not None and access[1] == "shared":
-                found.shared += 1
-            elif access is not None:
-                by_width[int(access[2] or 1) * int(access[3]) // 8] += 1
+        first, *parts = name.split(".")
+        if first not in ("ld", "st") or "param" in parts or "const" in parts:
+            continue
+        if "shared" in parts or "local" in parts:
+            found.shared += "shared" in parts
+            found.local += "local" in parts
+        else:
+            vector = next((int(part[1:]) for part in parts if re.fullmatch(r"v\d", part)), 1)
+            (loads if first == "ld" else stores)[vector * int(re.sub(r"\D", "", parts[-1])) // 8] += 1
     found.loads, found.stores = dict(sorted(loads.items())), dict(sorted(stores.items()))
     return found
 
@@ -99,7 +100,7 @@ def assembled(text: str, capability: tuple[int, int]) -> tuple[Assembled, bytes]
     with tempfile.TemporaryDirectory() as name:
         source, code = Path(name) / "kernel.ptx", Path(name) / "kernel.cubin"
         source.write_text(text)
-        command = [ptxas, f"-arch=sm_{capability[0]}{capability[1]}", "-v", source, "-o", code]
+        command: list[str | Path] = [ptxas, f"-arch=sm_{capability[0]}{capability[1]}", "-v", source, "-o", code]
         said = subprocess.run(command, capture_output=True, text=True, check=False)
         if said.returncode:
             raise ValueError(f"ptxas refuses: {said.stderr.strip()}")
