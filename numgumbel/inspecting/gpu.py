@@ -126,14 +126,18 @@ def kernels(names: tuple[str, ...], cell: str) -> dict[str, CudaKernel]:
     RuntimeError
         In Numba's simulator, which compiles nothing.
     """
-    from .signatures import KERNELS
+    from .signatures import KERNELS, OF_IDS
 
     if SIMULATED:
         raise RuntimeError("Numba's simulator compiles nothing: unset NUMBA_ENABLE_CUDASIM")
     found = {}
     for name in names:
-        kernel, signature, cells = KERNELS[name]
-        found[name] = CudaKernel(kernel, tuple(map(_as_launched, signature(cells.get(cell, cells["f32"])).args)))
+        if name in OF_IDS:
+            kernel, types_of = OF_IDS[name]
+        else:
+            kernel, signature, cells = KERNELS[name]
+            types_of = signature(cells.get(cell, cells["f32"]))
+        found[name] = CudaKernel(kernel, tuple(map(_as_launched, types_of.args)))
     return found
 
 
