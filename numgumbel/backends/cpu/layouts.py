@@ -122,8 +122,8 @@ def rounds(request: Request, outputs: tuple[np.ndarray | None, ...]) -> Iterator
         batch = (count, *request.batch)
         later = numbers()[:count].reshape(-1, *(1 for _ in request.batch))
         steps = np.broadcast_to(later, batch) if request.steps is None else later + request.steps
-        where = {"step": request.step + first, "steps": steps, "rows": np.broadcast_to(rows, batch)}
-        part = replace(request, batch=batch, draws=None, **where)
+        ids = np.broadcast_to(rows, batch)
+        part = replace(request, batch=batch, draws=None, step=request.step + first, steps=steps, rows=ids)
         yield part, _parts(outputs, slice(first, first + count))
 
 
