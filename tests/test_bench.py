@@ -1,9 +1,9 @@
 """`numgumbel bench`: what it says, what it refuses, and that its checks see what is wrong."""
 
+import contextlib
 import functools
 import io
 import itertools
-import contextlib
 import json
 import os
 import subprocess

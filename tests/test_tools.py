@@ -205,6 +205,11 @@ _ZN7cpython9numgumbel7kernels3cpu4some9some_rowsE:
 	vaddps	%zmm0, %zmm2, %zmm2
 	callq	PyErr_Format
 .Lfunc_end1:
+	.type	NRT_incref,@function
+NRT_incref:
+	lock	incq	(%rdi)
+	retq
+.Lfunc_end3:
 	.type	helper,@function
 helper:
 	vmulpd	%xmm0, %xmm1, %xmm1
@@ -406,13 +411,26 @@ def test_command_tells_what_stands_in_the_text(command):
 
 
 def test_command_summary(command):
-    code, out, err = command(*SURVEY, "--summary")
+    code, out, err = command("row_ids", "--summary")
     assert (code, err) == (0, "")
     assert "whole kernels" in out
     assert "main loops" in out
+    assert "fold_bytes" in out
+    assert max(map(len, out.splitlines())) <= 80
+    code, out, err = command(*SURVEY, "--summary")
+    assert (code, err) == (0, "")
     assert max(map(len, out.splitlines())) <= 80
     assert "survey_columns" in out
     assert "Lfunc" not in out
+
+
+@pytest.mark.skipif(not x86_64, reason="reads x86-64 assembly: run on such a machine")
+def test_summary_of_one_kernel_has_all_its_loops(command):
+    _, out, _ = command(*SURVEY, "--summary")
+    _, text, _ = command(*SURVEY)
+    loops = [loop for each in assembly.functions(text) for loop in each.loops if loop.counts.width]
+    assert len(loops) > 1
+    assert all(f"survey_columns, {loop.label} " in out for loop in loops)
 
 
 def test_command_writes_a_file(command, tmp_path):
@@ -422,7 +440,7 @@ def test_command_writes_a_file(command, tmp_path):
     assert path.read_text().startswith("# survey_columns, float32\n")
     code, out, err = command(*SURVEY, "--summary", "--out", str(tmp_path / "other.s"))
     assert code == 0
-    assert "main loops" in out
+    assert "innermost loops" in out
     assert "Lfunc_end0:" in (tmp_path / "other.s").read_text()
 
 
@@ -524,8 +542,9 @@ class TestCuda:
         kernel.inspect_types()
         assert "copy_rows(float32[:, :], float32[:, :])" in capsys.readouterr().out
         assert kernel.dispatcher.py_func is kernel.py_func
-        with pytest.raises(ValueError, match=r"2\.0"):
-            kernel.inspect_asm((2, 0))
+        for unknown in ((2, 0), (9, 1)):
+            with pytest.raises(ValueError, match=r"arch sm_\d\d is not known to the compiler"):
+                kernel.inspect_asm(unknown)
 
     def test_the_device_is_asked_again_afterwards(self):
         from numba.cuda import dispatcher
@@ -562,7 +581,7 @@ class TestCuda:
         ("arguments", "words"),
         [
             (["--arch", "hopper"], "arch must be sm_ and a compute capability, such as sm_90, got 'hopper'"),
-            (["--arch", "sm_20"], "2.0 is not supported"),
+            (["--arch", "sm_20"], "arch sm_20 is not known to the compiler"),
             (["--kernel", "argmax_rows"], "--kernel must be one of noise_rows"),
         ],
     )

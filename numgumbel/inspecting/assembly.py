@@ -89,11 +89,11 @@ class Function:
 
 
 def functions(text: str) -> list[Function]:
-    """The functions of an assembly text, without the entries that Numba makes for Python and C."""
+    """The functions of an assembly text, without what Numba adds: entries for Python and C, counting of references."""
     arm = re.search(r"\b[vq]\d+\.\d+[bhsd]\b|\bstp\s+x29|^\s+ret\s*$", text, re.M) is not None and "%r" not in text
     found = []
     for name, lines in _bodies(text):
-        if not name.startswith(("_ZN7cpython", "cfunc.")):
+        if not name.startswith(("_ZN7cpython", "cfunc.", "NRT_")):
             found.append(_function(plain_name(name), lines, arm))
     return found
 
@@ -103,10 +103,15 @@ def total(found: list[Function]) -> Counts:
     return sum((each.counts for each in found), Counts())
 
 
-def main_loop(found: list[Function]) -> Loop | None:
-    """The innermost loop with the most vector instructions, those of the widest registers first."""
+def vector_loops(found: list[Function]) -> list[Loop]:
+    """Innermost loops with vector instructions: the most of them first, those of the widest registers before all."""
     loops = [loop for each in found for loop in each.loops if loop.counts.width]
-    return max(loops, key=lambda loop: sorted(loop.counts.wide.items(), reverse=True), default=None)
+    return sorted(loops, key=lambda loop: sorted(loop.counts.wide.items(), reverse=True), reverse=True)
+
+
+def main_loop(found: list[Function]) -> Loop | None:
+    """The first of `vector_loops`, if there is any."""
+    return next(iter(vector_loops(found)), None)
 
 
 def plain_name(symbol: str) -> str:

@@ -46,7 +46,8 @@ def asm(
     code of one, but numba-cuda is; NVIDIA's assembler, if it is there, tells registers and spills.
 
     A spill is what LLVM or ptxas calls one; a buffer on the stack is none. Packed and scalar are instructions of float
-    arithmetic, without moves and conversions. The main loop is the innermost one with the most vector instructions.
+    arithmetic, without moves and conversions. The main loop is the innermost one with the most vector instructions; the
+    summary of one --kernel has all that have any.
     """
     kind = kind or KINDS[backend][0]
     if kind not in KINDS[backend]:
@@ -106,7 +107,7 @@ class _CpuFigures:
 
         found = assembly.functions(text)
         self.total: assembly.Counts = assembly.total(found)
-        self.main: assembly.Loop | None = assembly.main_loop(found)
+        self.loops: list[assembly.Loop] = assembly.vector_loops(found)
         self.names = [each.name for each in found]
 
     def lines(self) -> list[str]:
@@ -119,10 +120,10 @@ class _CpuFigures:
             f"instructions: {all_of.instructions}, of them {all_of.loads} loads, {all_of.stores} stores, {all_of.calls} calls",
             f"spills: {all_of.spills} of {all_of.spilled_bytes} bytes in all, {all_of.reloads} reloads",
         ]
-        if self.main is not None:
-            inside = self.main.counts
+        for main in self.loops[:1]:
+            inside = main.counts
             lines += [
-                f"main loop: {self.main.label} in {self.main.function}, {inside.instructions} instructions: {_wide(inside)}",
+                f"main loop: {main.label} in {main.function}, {inside.instructions} instructions: {_wide(inside)}",
                 f"main loop: {inside.packed} packed, {inside.scalar} scalar, {inside.loads} loads, {inside.stores} stores, "
                 f"{inside.spills} spills, {inside.reloads} reloads",
             ]
@@ -159,13 +160,20 @@ def _table(title: str, first: str, *columns: str) -> Any:
 
 
 def _cpu_tables(rows: list[tuple[str, _CpuFigures]]) -> list[Any]:
-    whole = _table("whole kernels", "kernel", "instr.", "bits", "packed", "scalar", "loads", "stores", "spills", "calls")
-    loops = _table("\nmain loops", "function", "instr.", "bits", "packed", "scalar", "loads", "stores", "spills", "reloads")
+    columns = "instr.", "bits", "packed", "scalar", "loads", "stores", "spills"
+    whole = _table("whole kernels", "kernel", *columns, "calls")
     for name, figures in rows:
         whole.add_row(name, *_cells(figures.total), str(figures.total.calls))
-        if figures.main is not None:
-            place = figures.main.function if figures.main.function == name else f"{name}: {figures.main.function}"
-            loops.add_row(place, *_cells(figures.main.counts), str(figures.main.counts.reloads))
+    if len(rows) == 1:
+        loops = _table("\nits innermost loops with vectors", "function, label", *columns, "reloads")
+        for loop in rows[0][1].loops:
+            loops.add_row(f"{loop.function}, {loop.label}", *_cells(loop.counts), str(loop.counts.reloads))
+    else:
+        loops = _table("\nmain loops", "kernel: function", *columns, "reloads")
+        for name, figures in rows:
+            for loop in figures.loops[:1]:
+                place = name if loop.function == name else f"{name}: {loop.function}"
+                loops.add_row(place, *_cells(loop.counts), str(loop.counts.reloads))
     return [whole, loops]
 
 

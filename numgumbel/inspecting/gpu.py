@@ -61,15 +61,17 @@ class CudaKernel:
         ValueError
             For a capability that the compiler does not know.
         """
-        from numba.cuda.cudadrv.error import NvvmError
+        from numba.cuda.cudadrv.error import CCSupportError
 
-        library = self._lowered()
+        library, arch = self._lowered(), f"sm_{capability[0]}{capability[1]}"
         with _lock:
-            library._ptx_cache.clear()  # it knows by the capability alone what NVVM's options were
             try:
-                return {self.signatures[0]: library.get_asm_str(cc=capability)}
-            except NvvmError as problem:
-                raise ValueError(f"the compiler does not know sm_{capability[0]}{capability[1]}: {problem}") from None
+                text = library.get_asm_str(cc=capability)
+            except CCSupportError as problem:
+                raise ValueError(f"arch {arch} is not known to the compiler: {problem}") from None
+        if not re.search(rf"^\.target {arch}\b", text, re.M):  # it takes the next lower one that it knows
+            raise ValueError(f"arch {arch} is not known to the compiler, which would take another")
+        return {self.signatures[0]: text}
 
     def inspect_types(self, file: TextIO | None = None) -> None:
         """Print the kernel's source with the types of its arguments."""
