@@ -110,10 +110,6 @@ def compile_report() -> CompileReport:
     CompileReport
         A sequence of `Compilation`, in order; printed, a table.
 
-    Raises
-    ------
-    Nothing
-
     Examples
     --------
     >>> import numgumbel as ng
