@@ -18,8 +18,6 @@ from .actions import Actions, LogProbEntropy, log_prob_entropy, log_prob_entropy
 from .draws import Draw, draw, merge
 from .generator import Generator, default_rng
 from .ids import row_ids
-from .inspecting.dispatchers import kernels_of
-from .inspecting.report import Compilation, CompileReport, compile_report
 from .keys import Key, fold, key
 from .ops import (
     TopK,
@@ -77,12 +75,21 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import nb as nb
+    from .inspecting.dispatchers import kernels_of
+    from .inspecting.report import Compilation, CompileReport, compile_report
 else:
+    # Imported when first asked for: the module of each.
+    _LATER = {
+        "kernels_of": ".inspecting.dispatchers",
+        **dict.fromkeys(("Compilation", "CompileReport", "compile_report"), ".inspecting.report"),
+    }
 
     def __getattr__(name: str) -> Any:
-        """`numgumbel.nb`, imported when first asked for."""
-        if name == "nb":
-            import importlib
+        """`numgumbel.nb`, and what those want who look at machine code."""
+        import importlib
 
+        if name == "nb":
             return importlib.import_module(".nb", __name__)
+        if name in _LATER:
+            return getattr(importlib.import_module(_LATER[name], __name__), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

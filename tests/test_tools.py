@@ -84,6 +84,16 @@ def test_report():
         SOME[0].seconds = 0
 
 
+def test_what_is_imported_later():
+    """The package's import does without it; and names that are none are still errors."""
+    code = (
+        "import sys, numgumbel; assert not [m for m in sys.modules if 'inspecting' in m or m == 'rich']; numgumbel.kernels_of"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="has no attribute 'kernel_of'"):
+        ng.kernel_of  # noqa: B018
+
+
 # --- kernels -------------------------------------------------------------------------------------------------------------
 
 
