@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import cuda_compile
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
@@ -316,6 +317,59 @@ def test_assembly_of_aarch64():
     assert (loop.counts.instructions, loop.counts.packed, loop.counts.loads, loop.counts.stores) == (5, 2, 1, 1)
 
 
+LLVM = """
+define void @some_rows(ptr noalias %x, ptr noalias %y, i64 %n) {
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [0, %entry], [%j, %loop]
+  %p = getelementptr <4 x float>, ptr %x, i64 %i
+  %q = getelementptr <4 x float>, ptr %y, i64 %i
+  %a = load <4 x float>, ptr %p
+  %b = fmul <4 x float> %a, %a
+  %c = fadd <4 x float> %b, %a
+  call void @other()
+  store <4 x float> %c, ptr %q
+  %j = add i64 %i, 1
+  %d = icmp slt i64 %j, %n
+  br i1 %d, label %loop, label %end
+end:
+  ret void
+}
+declare void @other()
+"""
+
+
+@pytest.mark.parametrize(
+    "triple",
+    [
+        "x86_64-unknown-linux-gnu",
+        "x86_64-apple-darwin",
+        "x86_64-pc-windows-msvc",
+        "aarch64-unknown-linux-gnu",
+        "arm64-apple-darwin",
+    ],
+)
+def test_assembly_of_other_systems(triple):
+    """As LLVM writes it: a loop with a load, a product, a sum, a call and a store."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple(triple).create_target_machine(opt=3)
+    machine.set_asm_verbosity(True)
+    module = llvm.parse_assembly(LLVM)
+    module.triple = triple
+    text = machine.emit_assembly(module)
+    (rows,) = assembly.functions(text)
+    (loop,) = rows.loops
+    assert rows.name == "some_rows"
+    counts = loop.counts
+    assert (counts.packed, counts.scalar, counts.calls, counts.loads, counts.stores) == (2, 0, 1, 1, 1)
+    assert counts.width == rows.counts.width == 128
+    assert rows.counts.instructions > counts.instructions
+    assert rows.counts.spills == text.count("Spill")
+    assert rows.counts.reloads == text.count("Reload")
+
+
 def test_names():
     assert assembly.plain_name("_ZN9numgumbel7kernels3cpu5noise10noise_rowsB2v1B56c8tJTI") == "noise_rows"
     assert assembly.plain_name("NRT_incref") == "NRT_incref"
@@ -530,9 +584,9 @@ class TestCuda:
         cuda_compile.need_compilers()
 
     def test_kernels_of_every_operation(self):
-        from numgumbel.inspecting.signatures import KERNELS, OF_IDS, OF_OPERATION
+        from numgumbel.inspecting.signatures import BESIDE, KERNELS, OF_OPERATION
 
-        assert {name for names in OF_OPERATION.values() for name in names} == {*KERNELS, *OF_IDS}
+        assert {name for names in OF_OPERATION.values() for name in names} == {*KERNELS, *BESIDE}
         assert set(warming._table()) == {*OF_OPERATION, "row_ids", "fold"}
         for operation, names in OF_OPERATION.items():
             for dtype in ("float32", "float64", "float16"):

@@ -1,4 +1,4 @@
-"""Reading the assembly that LLVM writes for a CPU: x86-64 in AT&T's spelling, and AArch64.
+"""Reading the assembly that LLVM writes for a CPU: x86-64 in AT&T's spelling, and AArch64, of any system.
 
 What is a spill and what is a loop stands in LLVM's own comments, which `dispatchers.annotated` asks for: kernels have buffers
 on the stack, so that an address by the stack pointer alone tells nothing. Text without comments has neither.
@@ -90,7 +90,7 @@ class Function:
 
 def functions(text: str) -> list[Function]:
     """The functions of an assembly text, without what Numba adds: entries for Python and C, counting of references."""
-    arm = re.search(r"\b[vq]\d+\.\d+[bhsd]\b|\bstp\s+x29|^\s+ret\s*$", text, re.M) is not None and "%r" not in text
+    arm = re.search(r"%(?:[re](?:[abcd]x|[sb]p|[sd]i)|[xyz]mm\d+)\b", text) is None  # registers of x86 have a percent sign
     found = []
     for name, lines in _bodies(text):
         if not name.startswith(("_ZN7cpython", "cfunc.", "NRT_")):
@@ -125,15 +125,17 @@ def plain_name(symbol: str) -> str:
 
 def _bodies(text: str) -> list[tuple[str, list[str]]]:
     """Symbol and lines of each function: from its label to the label of its end."""
-    symbols = set(re.findall(r"^\s+\.type\s+\"?([^\s,\"]+)\"?,\s*[@%]function", text, re.M))
+    symbols = set(re.findall(r"^\s+\.type\s+\"?([^\s,\"]+)\"?,\s*[@%]function|-- Begin function (\S+)", text, re.M))
+    names = {name for pair in symbols for name in pair if name}
     found: list[tuple[str, list[str]]] = []
     inside = False
     for line in text.splitlines():
         label = _LABEL.match(line)
-        if label is not None and label[1].strip('"') in symbols:
-            found.append((label[1].strip('"'), []))
+        name = "" if label is None else label[1].strip('"')
+        if name in names or name.removeprefix("_") in names:  # macOS adds an underscore
+            found.append((name if name in names else name.removeprefix("_"), []))
             inside = True
-        elif label is not None and re.match(r"\.?Lfunc_end", label[1]):
+        elif "-- End function" in line or re.match(r"\.?Lfunc_end", name):
             inside = False
         elif inside:
             found[-1][1].append(line)
@@ -206,7 +208,8 @@ def _x86(name: str, rest: str) -> Counts:
 
 def _arm(name: str, rest: str) -> Counts:
     counts = Counts(calls=int(name in ("bl", "blr")))
-    vector = re.search(r"\bv\d+\.\d+[bhsd]\b", rest) is not None
+    vector = re.search(r"\bv\d+\.\d+[bhsd]\b", rest) is not None or re.search(r"\.\d+[bhsd]$", name) is not None
+    name = name.partition(".")[0]  # macOS has the arrangement behind the name: fmul.4s v1, v0, v0
     if _ARM_FLOAT.match(name):
         counts.packed, counts.scalar = int(vector), int(not vector)
     if vector or (name.startswith(("ld", "st")) and re.match(r"\s*q\d+", rest)):

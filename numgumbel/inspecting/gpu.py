@@ -128,14 +128,14 @@ def kernels(names: tuple[str, ...], cell: str) -> dict[str, CudaKernel]:
     RuntimeError
         In Numba's simulator, which compiles nothing.
     """
-    from .signatures import KERNELS, OF_IDS
+    from .signatures import BESIDE, KERNELS
 
     if SIMULATED:
         raise RuntimeError("Numba's simulator compiles nothing: unset NUMBA_ENABLE_CUDASIM")
     found = {}
     for name in names:
-        if name in OF_IDS:
-            kernel, types_of = OF_IDS[name]
+        if name in BESIDE:
+            kernel, types_of = BESIDE[name]
         else:
             kernel, signature, cells = KERNELS[name]
             types_of = signature(cells.get(cell, cells["f32"]))

@@ -133,8 +133,11 @@ KERNELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "argmax_join": (argmax.argmax_join, _argmax_join, REALS),
 }
 
-# A kernel that is compiled for ids too, whatever the logits are.
-OF_IDS: dict[str, tuple[Any, Any]] = {"copy_rows[int64]": (column_ids.copy_rows, _copy_rows(I64))}
+# A kernel that is compiled for ids and temperatures too, whatever the logits are.
+BESIDE: dict[str, tuple[Any, Any]] = {
+    "copy_rows[int64]": (column_ids.copy_rows, _copy_rows(I64)),
+    "copy_rows[float64]": (column_ids.copy_rows, _copy_rows(types.float64)),
+}
 
 # What each function may run; those that are not here have none.
 OF_OPERATION: dict[str, tuple[str, ...]] = {
@@ -144,7 +147,7 @@ OF_OPERATION: dict[str, tuple[str, ...]] = {
     "sample_actions": ("draw_rows",),
     "log_prob_entropy": ("draw_rows",),
     "log_prob_entropy_vjp": ("log_prob_vjp_rows",),
-    "merge": ("copy_rows", "copy_rows[int64]", "merge_rows"),
+    "merge": ("copy_rows", "copy_rows[int64]", "copy_rows[float64]", "merge_rows"),
     "conditional_gumbel": ("conditional_rows",),
     "gumbel": ("noise_rows",),
     "gumbel_softmax": ("softmax_rows", "softmax_long_rows"),

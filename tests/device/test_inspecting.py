@@ -39,7 +39,7 @@ CALLS = {
     "sample_actions": [lambda: ng.sample_actions(KEY, SHORT)],
     "log_prob_entropy": [lambda: ng.log_prob_entropy(SHORT, AT)],
     "log_prob_entropy_vjp": [lambda: ng.log_prob_entropy_vjp(SHORT, AT)],
-    "merge": [lambda: ng.merge([DRAWN, DRAWN])],
+    "merge": [lambda: ng.merge([DRAWN, DRAWN], temperature=cuda.to_device(np.ones(6)))],
     "conditional_gumbel": [lambda: ng.conditional_gumbel(KEY, SHORT, AT)],
     "gumbel": [lambda: ng.gumbel(KEY, (2, 5), dtype=np.float32, out=cuda.device_array((2, 5), np.float32))],
     "gumbel_softmax": [lambda: ng.gumbel_softmax(KEY, SHORT), lambda: ng.gumbel_softmax(KEY, LONG)],
