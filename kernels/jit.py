@@ -17,6 +17,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,6 +35,8 @@ from numba.core.lowering import Lower
 from numba.core.registry import CPUDispatcher, cpu_target
 from numba.core.typed_passes import NativeLowering
 from numba.extending import intrinsic, overload
+
+from .journal import CACHE_HIT, CACHE_MISS, CACHE_OFF, enter
 
 
 class _WideLower(Lower):
@@ -380,19 +383,38 @@ class RowKernel(dict):
         functools.update_wrapper(self, function)
         self.signature = signature
         self.dispatchers = {}  # by dtype, for those who look at machine code
+        self._readable = {}
 
     def __missing__(self, dtype):
         with global_compiler_lock:
             if dtype not in self:
-                dispatcher = njit(nogil=True, error_model="numpy", pipeline_class=_KernelCompiler)(self.__wrapped__)
-                if cache_folder() is not None:
-                    dispatcher._cache = _kernel_cache(self.__wrapped__, dtype)
-                with _without_collection():
-                    dispatcher.compile(self.signature(None if dtype is None else element_of(dtype)))
+                start = time.perf_counter()
+                dispatcher = self._compiled(dtype, kept=cache_folder() is not None)
                 self.dispatchers[dtype] = dispatcher
                 # Its machine code, without the look-up of argument types: 0.2 us a call.
                 (self[dtype],) = (result.entry_point for result in dispatcher.overloads.values())
+                cache = CACHE_OFF if cache_folder() is None else CACHE_HIT if dispatcher.stats.cache_hits else CACHE_MISS
+                (arguments,) = dispatcher.signatures
+                enter(self.__name__, dtype, arguments, "cpu", time.perf_counter() - start, cache)
         return self[dtype]
+
+    def _compiled(self, dtype, kept):
+        """A dispatcher of the kernel for logits of a dtype; `kept`: loaded from the cache, or put there."""
+        dispatcher = njit(nogil=True, error_model="numpy", pipeline_class=_KernelCompiler)(self.__wrapped__)
+        if kept:
+            dispatcher._cache = _kernel_cache(self.__wrapped__, dtype)
+        with _without_collection():
+            dispatcher.compile(self.signature(None if dtype is None else element_of(dtype)))
+        return dispatcher
+
+    def readable(self, dtype):
+        """A dispatcher with the text of its code: of what the cache had, Numba knows no text, and that is compiled anew."""
+        with global_compiler_lock:
+            self[dtype]
+            dispatcher = self._readable.get(dtype, self.dispatchers[dtype])
+            if dispatcher.stats.cache_hits:
+                dispatcher = self._readable[dtype] = self._compiled(dtype, kept=False)
+        return dispatcher
 
     __hash__ = object.__hash__
     __eq__ = object.__eq__

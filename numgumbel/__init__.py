@@ -38,6 +38,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Actions",
+    "Compilation",
+    "CompileReport",
     "Draw",
     "Generator",
     "Key",
@@ -46,6 +48,7 @@ __all__ = [
     "TopK",
     "categorical",
     "categorical_ragged",
+    "compile_report",
     "conditional_gumbel",
     "default_rng",
     "distribution",
@@ -57,6 +60,7 @@ __all__ = [
     "gumbel_softmax_vjp",
     "gumbel_topk",
     "inclusion_log_prob",
+    "kernels_of",
     "key",
     "log_prob_entropy",
     "log_prob_entropy_vjp",
@@ -71,12 +75,21 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import nb as nb
+    from .inspecting.dispatchers import kernels_of
+    from .inspecting.report import Compilation, CompileReport, compile_report
 else:
+    # Imported when first asked for: the module of each.
+    _LATER = {
+        "kernels_of": ".inspecting.dispatchers",
+        **dict.fromkeys(("Compilation", "CompileReport", "compile_report"), ".inspecting.report"),
+    }
 
     def __getattr__(name: str) -> Any:
-        """`numgumbel.nb`, imported when first asked for."""
-        if name == "nb":
-            import importlib
+        """`numgumbel.nb`, and what those want who look at machine code."""
+        import importlib
 
+        if name == "nb":
             return importlib.import_module(".nb", __name__)
+        if name in _LATER:
+            return getattr(importlib.import_module(_LATER[name], __name__), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The command line: ``numgumbel`` ``sample``, ``info``, ``warmup``, ``verify`` and ``bench``."""
+"""The command line: ``numgumbel`` ``sample``, ``info``, ``warmup``, ``verify``, ``bench`` and ``asm``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ import numgumbel as ng
 
 from .bench.command import bench
 from .files import Block, CsvResult, CsvRows, FileError, NpyResult, NpyRows, masked_blocks, open_mask, open_rows, result_file
+from .inspecting.command import asm
+from .inspecting.report import since, so_far
 from .threads import available, get_num_threads
 from .verify.command import verify
 
@@ -346,22 +348,26 @@ def warmup(dtypes: tuple[str, ...], operations: tuple[str, ...]) -> None:
     folder = cache_folder()
     if folder is None:
         raise Refused("the kernel cache is turned off or no folder can be written: nothing would be kept")
-    console, started = Console(highlight=False, markup=False), time.perf_counter()
+    console, started, before = Console(highlight=False, markup=False), time.perf_counter(), so_far()
     try:
         with Console(stderr=True).status("compiling"):
             seconds = ng.warmup(operations or None, dtypes or None)
     except (TypeError, ValueError) as problem:
         raise Refused(str(problem)) from None
+    # What this process had already is neither.
+    done = {each.label: "cached" if each.cache == "hit" else "compiled" for each in since(before)}
     table = Table("kernel", box=None, pad_edge=False)
     table.add_column("s", justify="right")
+    table.add_column("")
     for name, taken in seconds.items():
-        table.add_row(name, f"{taken:.2f}")
+        table.add_row(name, f"{taken:.2f}", done.get(name, ""))
     console.print(table)
     console.print(f"{len(seconds)} kernels in {time.perf_counter() - started:.2f} s, kept in {folder}", soft_wrap=True)
 
 
-cli.add_command(verify)
+cli.add_command(asm)
 cli.add_command(bench)
+cli.add_command(verify)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -66,7 +66,11 @@ class Plan:
                 raise ValueError(f"step must be 0 or more and below 2^63, got {step}")
         if not self._launches:
             again = self._options if step is None else {**self._options, "step": step}
-            self._function(*self._arguments, **again)
+            made = self._function(*self._arguments, **again)
+            if isinstance(made, tuple):  # a draw's column ids are made anew where columns have ids
+                for kept, new in zip(self.result, made, strict=True):
+                    if kept is not new:
+                        kept[...] = new
         for each in self._launches:
             each.again(0 if step is None else step - self._step)
         return self.result

@@ -137,21 +137,22 @@ def _dtypes(dtypes: Any) -> list[np.dtype]:
     if dtypes is None:
         return list(REALS)
     given = [dtypes] if isinstance(dtypes, (str, type, np.dtype)) else _listed(dtypes, "dtypes")
-    return [_dtype(dtype) for dtype in given]
+    return [dtype_of(dtype, "dtypes") for dtype in given]
 
 
-def _dtype(given: Any) -> np.dtype:
+def dtype_of(given: Any, name: str) -> np.dtype:
+    """A dtype that logits may have, from a name, a type or a dtype; `name` is the argument's, for errors."""
     if isinstance(given, str) and given == "bfloat16":
         try:
             importlib.import_module("ml_dtypes")  # tells NumPy the name
         except ImportError:
-            raise TypeError("dtypes names bfloat16, which needs a package: python -m pip install ml_dtypes") from None
+            raise TypeError(f"{name} names bfloat16, which needs a package: python -m pip install ml_dtypes") from None
     if given is not None:  # for NumPy, None is float64
         with contextlib.suppress(TypeError, ValueError):
             dtype = np.dtype(given)
             if is_logits(dtype):
                 return dtype
-    raise TypeError(f"dtypes must be float32, float64, float16 or bfloat16, got {given!r:.60}")
+    raise TypeError(f"{name} must be float32, float64, float16 or bfloat16, got {given!r:.60}")
 
 
 def _listed(values: Any, name: str) -> list[Any]:

@@ -1,5 +1,6 @@
 """`numgumbel bench`: what it says, what it refuses, and that its checks see what is wrong."""
 
+import contextlib
 import functools
 import io
 import itertools
@@ -390,12 +391,14 @@ print(json.dumps([first, second]))
 
 
 def test_watching_ends_with_the_block():
-    from numgumbel.kernels.jit import RowKernel
+    from numgumbel.kernels import journal
 
-    before = RowKernel.__missing__
-    with pytest.raises(KeyError), compiling.watched():
+    with contextlib.suppress(KeyError), compiling.watched() as seen:
+        journal.enter("inside", np.dtype(np.float32), (), "cpu", 0.5, journal.CACHE_HIT)
         raise KeyError
-    assert RowKernel.__missing__ is before
+    journal.enter("behind", None, (), "cpu", 0.5, journal.CACHE_MISS)
+    del journal.entries[-2:]
+    assert seen == [{"kernel": "inside[float32]", "seconds": 0.5, "cached": True}]
 
 
 # --- verification --------------------------------------------------------------------------------------------------------

@@ -1,5 +1,8 @@
 """A prepared call gives what the call itself gives, in the same arrays, at every step."""
 
+import gc
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -62,3 +65,77 @@ def test_wrong_calls():
         prepared.launch(1.5)
     with pytest.raises(TypeError, match="step must be left out"):
         ng.plan("categorical", KEY, X, step=np.arange(6)).launch(1)
+
+
+def test_ids_of_chosen_columns_are_those_of_the_step():
+    """They are made anew by every call, and so must be put where the first were."""
+    cols = np.arange(9) * 3 + 5
+    prepared = ng.plan("draw", KEY, X, cols=cols)
+    kept = prepared.result.col
+    for step in (7, 9):
+        assert prepared.launch(step).col is kept
+        np.testing.assert_array_equal(kept, ng.draw(KEY, X, cols=cols, step=step).col)
+
+
+# --- memory --------------------------------------------------------------------------------------------------------------
+
+ROWS = 100_000
+LARGE = np.random.default_rng(4).normal(size=(ROWS, 9))
+
+# A byte a row is more.
+LIMIT = 1 << 16
+
+LARGE_CALLS = {
+    "categorical": ((KEY, LARGE), {}),
+    "categorical_ragged": ((KEY, LARGE[0].repeat(ROWS), np.arange(ROWS + 1) * 9), {}),
+    "conditional_gumbel": ((KEY, LARGE, np.zeros(ROWS, int)), {}),
+    "draw": ((KEY, LARGE), {"want": ("score", "log_prob", "logsumexp", "entropy")}),
+    "gumbel": ((KEY, (ROWS, 9)), {}),
+    "gumbel_softmax": ((KEY, LARGE), {"tau": 0.5}),
+    "gumbel_topk": ((KEY, LARGE, 3), {}),
+    "sample_actions": ((KEY, LARGE), {"nvec": (4, 5)}),
+}
+
+# Besides: short cuts, other kernels, what is given by row, draws of a batch that are one kernel call. (name, operation, ...)
+OTHERS = {
+    "inverse CDF": ("categorical", (KEY, LARGE), {"method": "inverse_cdf"}),
+    "ids": ("categorical", (KEY, LARGE), {"cols": np.arange(9) * 2, "rows": np.arange(ROWS), "mask": LARGE > -1}),
+    "temperatures": ("categorical", (KEY, LARGE), {"temperature": np.full(ROWS, 0.5)}),
+    "draws": ("categorical", (KEY, LARGE[:30_000]), {"n": 2}),
+    "draws of softmax": ("gumbel_softmax", (KEY, LARGE[:30_000]), {"n": 2}),
+    "long rows": ("draw", (KEY, LARGE.reshape(9, -1)), {}),
+    "one head": ("sample_actions", (KEY, LARGE), {}),
+}
+
+
+def peak_of(call):
+    """Bytes that are there at once during a call and were not before: of NumPy's buffers, Numba's and Python's objects."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        kept = call()  # noqa: F841
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", [*LARGE_CALLS, *OTHERS])
+def test_a_launch_makes_no_arrays(name, threads):
+    operation, arguments, options = OTHERS[name] if name in OTHERS else (name, *LARGE_CALLS[name])
+    before = ng.get_num_threads()
+    ng.set_num_threads(threads)
+    try:
+        prepared = ng.plan(operation, *arguments, **options)
+        prepared.launch(1)
+        assert max(peak_of(lambda step=step: prepared.launch(step)) for step in (2, 3)) < LIMIT
+    finally:
+        ng.set_num_threads(before)
+
+
+def test_arrays_of_a_launch_would_be_seen():
+    """A byte a row is above the limit; so is a call that makes its result; and memory is tried for every operation."""
+    assert set(LARGE_CALLS) == set(CALLS)
+    assert peak_of(lambda: np.zeros(ROWS, bool)) > LIMIT
+    assert peak_of(lambda: ng.categorical(KEY, LARGE)) > LIMIT

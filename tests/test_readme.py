@@ -66,10 +66,12 @@ def test_docstrings():
     import numgumbel
     from numgumbel import actions, distribution, draws, generator, ids, keys, nb, ops, warming, workloads
     from numgumbel.bench import clock, compare, compiling, peers, report, roofline
+    from numgumbel.inspecting import dispatchers
+    from numgumbel.inspecting import report as compilation
 
     for module in (
         *(numgumbel, actions, distribution, draws, generator, ids, keys, nb, ops, warming, workloads),
-        *(clock, compare, compiling, peers, report, roofline),
+        *(clock, compare, compiling, peers, report, roofline, dispatchers, compilation),
     ):
         result = doctest.testmod(module)
         assert result.failed == 0, module
@@ -89,7 +91,7 @@ def test_docstrings():
             "log_prob_entropy_vjp",
             "categorical_ragged",
         ),
-        *("key", "fold", "row_ids", "default_rng", "warmup"),
+        *("key", "fold", "row_ids", "default_rng", "warmup", "kernels_of"),
     ],
 )
 def test_docstrings_are_complete(name):

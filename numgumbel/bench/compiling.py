@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from typing import Any
+
+from ..inspecting.report import since, so_far
 
 
 @contextlib.contextmanager
 def watched() -> Iterator[list[dict[str, Any]]]:
-    """The CPU's kernels that are made ready while the block lasts: name, seconds, and whether the cache had them.
+    """The kernels that are made ready while the block lasts, known when it ends: name, seconds, whether the cache had them.
 
     Examples
     --------
@@ -22,22 +23,10 @@ def watched() -> Iterator[list[dict[str, Any]]]:
     >>> {kernel["kernel"] for kernel in kernels} <= {"noise_rows[float64]"}
     True
     """
-    from ..kernels.jit import RowKernel
-
     found: list[dict[str, Any]] = []
-    make = RowKernel.__missing__
-
-    def timed(kernel: Any, dtype: Any) -> Any:
-        start = time.perf_counter()
-        entry = make(kernel, dtype)
-        seconds = time.perf_counter() - start
-        name = kernel.__name__ if dtype is None else f"{kernel.__name__}[{dtype}]"
-        hits = sum(kernel.dispatchers[dtype].stats.cache_hits.values())
-        found.append({"kernel": name, "seconds": round(seconds, 4), "cached": hits > 0})
-        return entry
-
-    RowKernel.__missing__ = timed
+    before = so_far()
     try:
         yield found
     finally:
-        RowKernel.__missing__ = make
+        for each in since(before):
+            found.append({"kernel": each.label, "seconds": round(each.seconds, 4), "cached": each.cache == "hit"})

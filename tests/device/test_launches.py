@@ -18,6 +18,7 @@ from cuda.bindings import driver
 from numba import cuda
 
 import numgumbel as ng
+from numgumbel import planning
 from numgumbel.backends.gpu import compiled, memory, repeats
 from numgumbel.backends.gpu.launches import launch
 from numgumbel.dispatch import family_of
@@ -229,6 +230,34 @@ def test_a_plan_in_a_graph():
         step.copy_to_device(np.array(draw))
         graph.replay()
         np.testing.assert_array_equal(prepared.result.copy_to_host(), ng.categorical(KEY, x, step=draw))
+
+
+# Every operation that can be prepared, with the launches that it is.
+PLANS = {
+    "categorical": (lambda x: (KEY, x), {}, 1),
+    "categorical_ragged": (lambda x: (KEY, x[0], device(np.array([0, 4, 9]))), {}, 1),
+    "conditional_gumbel": (lambda x: (KEY, x, device(np.arange(6))), {}, 1),
+    "draw": (lambda x: (KEY, x), {"want": ("score", "log_prob", "logsumexp", "entropy")}, 1),
+    "gumbel": (lambda x: (KEY, (2, 5)), {}, 1),
+    "gumbel_softmax": (lambda x: (KEY, x), {"tau": 0.5}, 1),
+    "gumbel_topk": (lambda x: (KEY, x, 3), {}, 1),
+    "sample_actions": (lambda x: (KEY, x), {"nvec": (4, 5)}, 1),
+}
+
+
+def test_launches_of_plans_make_no_arrays():
+    """Neither in the device's memory, nor copies, nor waits; a call by itself makes its result."""
+    assert set(PLANS) == set(planning.OPERATIONS)
+    there = device(logits(6, 9))
+    for name, (arguments, options, launches) in PLANS.items():
+        out = {"out": device(np.zeros((2, 5), np.float32)), "dtype": np.float32} if name == "gumbel" else {}
+        prepared = ng.plan(name, *arguments(there), **options, **out)
+        before = emulator.counts()
+        assert counted(lambda prepared=prepared: prepared.launch(3)) == (launches, 0, 0), name
+        assert emulator.counts()["allocations"] == before["allocations"], name
+    before = emulator.counts()
+    kept = ng.categorical(KEY, there, step=1), ng.categorical(KEY, there, step=2)
+    assert emulator.counts()["allocations"] == before["allocations"] + len(kept)
 
 
 def test_what_a_capture_refuses():

@@ -25,7 +25,7 @@ static int devices = 2, capability[2] = {9, 0}, multiprocessors = 132;
 static __thread void *current;
 static char contexts[16]; /* their addresses are the handles */
 static Stream default_stream;
-long launches, copies, synchronisations;
+long launches, copies, synchronisations, allocations;
 static int skipping;
 
 static Stream *stream_of(void *handle) { return (uintptr_t)handle <= 2 ? &default_stream : handle; }
@@ -48,7 +48,9 @@ static Result run_node(Node *n) {
 
 /* Controls for tests, not of the driver. */
 void emulator_order(int backwards) { reversed = backwards; }
-void emulator_counts(long out[4]) { out[0] = launches; out[1] = copies; out[2] = synchronisations; out[3] = switches; }
+void emulator_counts(long out[5]) {
+    out[0] = launches; out[1] = copies; out[2] = synchronisations; out[3] = switches; out[4] = allocations;
+}
 const char *emulator_error(void) { return launch_error; }
 void emulator_lend(Pointer start, size_t bytes) { add_piece(start, bytes, 0); } /* host memory that kernels may use */
 void emulator_return(Pointer start) { remove_piece(start); }
@@ -93,6 +95,7 @@ static Result allocate(Pointer *pointer, size_t bytes) {
     char *memory;
     if (!bytes) return INVALID;
     if (posix_memalign((void **)&memory, 256, bytes + 256)) return OUT_OF_MEMORY;
+    allocations++;
     memset(memory, 0xA5, bytes + 256);
     pthread_mutex_lock(&busy);
     add_piece((uintptr_t)memory, bytes, current ? (int)((char *)current - contexts) : 0);

@@ -134,7 +134,7 @@ def skipping():
 
 
 def counts():
-    """Launches, copies, synchronisations and changes of threads so far."""
-    out = (ctypes.c_long * 4)()
+    """Launches, copies, synchronisations, changes of threads and allocations of memory so far."""
+    out = (ctypes.c_long * 5)()
     start().emulator_counts(out)
-    return dict(zip(("launches", "copies", "synchronisations", "switches"), out, strict=True))
+    return dict(zip(("launches", "copies", "synchronisations", "switches", "allocations"), out, strict=True))

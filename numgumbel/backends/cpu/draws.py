@@ -25,7 +25,7 @@ from ...kernels.cpu.inclusion import inclusion_rows
 from ...kernels.cpu.log_prob import log_prob_vjp_rows
 from ...kernels.cpu.merging import merge_rows
 from .absent import INT64
-from .layouts import ROWS_OF_ONE_ROUND, Values, addressed, as_pairs, optional, run_kernel
+from .layouts import ROWS_OF_ONE_ROUND, Values, addressed, as_pairs, numbers, optional, run_kernel
 from .pieces import COST, NAMED_ROWS, gather, over_rows, row_cost
 from .samples import SHORT, categorical
 
@@ -152,7 +152,7 @@ def conditional(request: Request, chosen: np.ndarray, sample: int, scores: bool,
     invalid = np.zeros(1 + NAMED_ROWS, np.int64)
     size = math.prod(request.batch)
     many = max(ROWS_OF_ONE_ROUND // max(size, 1), 1)
-    rows = np.arange(size).reshape(request.batch) if request.rows is None and min(many, draws) > 1 else request.rows
+    rows = numbers()[:size].reshape(request.batch) if request.rows is None and min(many, draws) > 1 else request.rows
     given = IS_PROBS if request.is_probs else 0
     for begin in range(0, draws, many):
         target = results[begin : begin + many]
@@ -164,10 +164,10 @@ def conditional(request: Request, chosen: np.ndarray, sample: int, scores: bool,
             *(request.cols, request.mask, request.cells, target),
         )
         for offset, shape, views in as_pairs(batch, operands, (0, 0, 0, 0, 0, 1, 1, 1, 1)):
-            steps, ids, temperatures, at, numbers, cols, mask, cells, values = views
+            steps, ids, temperatures, at, sample_numbers, cols, mask, cells, values = views
             address, flags = addressed(request, offset, steps, ids, cols)
             mask, temperatures, beside = optional(mask, temperatures)
-            common = (*address, cells, mask, flags | beside | given, request.temperature, temperatures, at, numbers)
+            common = (*address, cells, mask, flags | beside | given, request.temperature, temperatures, at, sample_numbers)
             behind = (int(scores), values)
 
             def call(first: int, last: int, block: np.ndarray, common: Any = common, behind: Any = behind) -> None:

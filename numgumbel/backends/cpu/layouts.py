@@ -6,6 +6,7 @@ as far as the strides of all operands allow; what remains in front is looped ove
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,9 +20,16 @@ from ...kernels.cpu.cells import HAS_COLS, HAS_MASK, HAS_ROWS, HAS_STEPS, HAS_TE
 from .absent import INT32, INT64, NO_COLS, NO_INDEX, NO_MASK, NO_REALS, NO_ROWS, NO_STEPS, NO_TEMPERATURES
 from .pieces import NAMED_ROWS, gather, over_rows, row_cost
 
-# Up to this many rows, several draws are one kernel call: a call costs some 10 us, as much as thousands of small rows. Their
-# steps take 8 bytes a row.
+# Up to this many rows, several draws are one kernel call: a call costs some 10 us, as much as thousands of small rows.
 ROWS_OF_ONE_ROUND = 1 << 15
+
+
+@functools.cache
+def numbers() -> np.ndarray:
+    """0, 1, 2, ..., as many as rows of one round: the positions of rows and of draws, made once."""
+    table = np.arange(ROWS_OF_ONE_ROUND, dtype=np.int64)
+    table.flags.writeable = False
+    return table
 
 
 class Values:
@@ -107,14 +115,15 @@ def rounds(request: Request, outputs: tuple[np.ndarray | None, ...]) -> Iterator
         for draw in range(request.draws):
             yield replace(request, step=request.step + draw, draws=None), _parts(outputs, draw)
         return
-    rows = np.arange(size, dtype=np.int64).reshape(request.batch) if request.rows is None else request.rows
+    rows = numbers()[:size].reshape(request.batch) if request.rows is None else request.rows
     many = max(ROWS_OF_ONE_ROUND // max(size, 1), 1)
     for first in range(0, request.draws, many):
         count = min(many, request.draws - first)
         batch = (count, *request.batch)
-        steps = np.arange(first, first + count, dtype=np.int64).reshape(-1, *(1 for _ in request.batch))
-        steps = np.broadcast_to(steps, batch) if request.steps is None else steps + request.steps
-        part = replace(request, batch=batch, draws=None, steps=steps, rows=np.broadcast_to(rows, batch))
+        later = numbers()[:count].reshape(-1, *(1 for _ in request.batch))
+        steps = np.broadcast_to(later, batch) if request.steps is None else later + request.steps
+        ids = np.broadcast_to(rows, batch)
+        part = replace(request, batch=batch, draws=None, step=request.step + first, steps=steps, rows=ids)
         yield part, _parts(outputs, slice(first, first + count))
 
 

@@ -12,6 +12,7 @@ import importlib.metadata
 import struct
 import tempfile
 import threading
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from numba.np.numpy_support import from_dtype
 from ...kernels.gpu.jit import launch_bounds
 from ...kernels.gpu.loading import cuda
 from ...kernels.jit import cache_folder
+from ...kernels.journal import CACHE_HIT, CACHE_MISS, CACHE_OFF, enter
 from .memory import current_gpu
 
 # One letter, or dtype and number of axes, an argument.
@@ -46,6 +48,15 @@ def numba_types(signature: Signature) -> tuple[Any, ...]:
         return types.Array(from_dtype(np.dtype(dtype)), int(axes), "A")
 
     return tuple(map(of, signature))
+
+
+# Logits by what kernels read: halves are whole numbers of 16 bits.
+_LOGITS = {"<f4": "float32", "<f8": "float64", "<u2": "float16", "<i2": "bfloat16"}
+
+
+def dtype_of(signature: Signature) -> str | None:
+    """Name of the dtype of the logits: the first array that may be of them; None for a kernel that has none."""
+    return next((_LOGITS[code[:3]] for code in signature if code[:3] in _LOGITS), None)
 
 
 @cache
@@ -76,14 +87,17 @@ def _loaded(kernel: Any, signature: Signature, cc: tuple[int, int]) -> Any:
     from cuda.bindings import driver
     from cuda.core import ObjectCode
 
-    kept = kept_at(kernel, signature, cc)
+    start, kept = time.perf_counter(), kept_at(kernel, signature, cc)
     found = _read(kept)
+    cache = CACHE_OFF if kept is None else CACHE_MISS if found is None else CACHE_HIT
     if found is None:
         found = _compiled(kernel, signature)
         _write(kept, *found)
     entry, code = found
     loaded = ObjectCode.from_cubin(code, name=entry).get_kernel(entry)
     _alive.append(loaded)
+    facts = dtype_of(signature), numba_types(signature), "gpu", time.perf_counter() - start, cache
+    enter(kernel.py_func.__name__, *facts)
     return driver.CUfunction(int(loaded.handle))
 
 
