@@ -48,6 +48,9 @@ class Key:
     def __int__(self) -> int:
         return self._value
 
+    def __dask_tokenize__(self) -> tuple[str, int]:
+        return "numgumbel.Key", self._value
+
     def __eq__(self, other: object) -> bool:
         return self._value == other._value if isinstance(other, Key) else NotImplemented
 
