@@ -414,8 +414,10 @@ OTHERS = {
     "get_num_threads",
     "warmup",
     "plan",
+    "compile_report",
+    "kernels_of",
 }
-TYPES = {"Key", "Draw", "TopK", "Actions", "LogProbEntropy", "Plan"}
+TYPES = {"Key", "Draw", "TopK", "Actions", "LogProbEntropy", "Plan", "Compilation", "CompileReport"}
 
 
 # --- the rows ------------------------------------------------------------------------------------------------------------
