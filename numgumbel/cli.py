@@ -393,5 +393,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as problem:
-        click.echo(f"numgumbel: error: {problem.strerror or problem}", err=True)
+        place = f"{problem.filename}: " if problem.filename else ""
+        click.echo(f"numgumbel: error: {place}{problem.strerror or problem}", err=True)
         return 2

@@ -33,6 +33,7 @@ __all__ = [
     "open_mask",
     "open_rows",
     "result_file",
+    "writable",
 ]
 
 
@@ -310,8 +311,7 @@ def result_file(path: Path, force: bool, inputs: list[Path]) -> Iterator[Path]:
     """
     if path.suffix not in (".npy", ".csv"):
         raise FileError(f"{path}: the name of an output must end in .npy or .csv")
-    if not path.parent.is_dir():
-        raise FileError(f"{path}: there is no folder {path.parent}")
+    _in_a_folder(path)
     if path.is_dir():
         raise FileError(f"{path}: is a folder")
     if path.exists():
@@ -396,3 +396,23 @@ def _number(text: str) -> float | None:
 def _is_id(text: str) -> bool:
     """An integer in its shortest form: 007 is a text."""
     return re.fullmatch(r"0|-?[1-9][0-9]{0,18}", text) is not None and -(2**63) <= int(text) < 2**63
+
+
+def writable(path: Path | None) -> None:
+    """Refuse a file that cannot be written, before the work for it is done; None is none.
+
+    Raises
+    ------
+    FileError
+        If its folder is missing, or it or the folder may not be written to.
+    """
+    if path is None:
+        return
+    _in_a_folder(path)
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise FileError(f"{path}: no permission to write there")
+
+
+def _in_a_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise FileError(f"{path}: there is no folder {path.parent}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from . import actions, draws, ops
 from .arguments import STEP_END, integer
 from .device import recording
@@ -34,7 +36,8 @@ class Plan:
 
     def __init__(self, operation: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         self._function, self._arguments, self._options = OPERATIONS[operation], arguments, options
-        self._step = options.get("step", 0)
+        step = options.get("step", 0)
+        self._step = int(step) if isinstance(step, (int, np.integer)) else step
         self.result, self._launches = _recorded(lambda: self._function(*arguments, **options))
         if not self._launches:  # in host memory: what is left of a call is its checks and its kernels
             self._options = {**options, "out": self.result}

@@ -139,3 +139,10 @@ def test_arrays_of_a_launch_would_be_seen():
     assert set(LARGE_CALLS) == set(CALLS)
     assert peak_of(lambda: np.zeros(ROWS, bool)) > LIMIT
     assert peak_of(lambda: ng.categorical(KEY, LARGE)) > LIMIT
+
+
+def test_a_step_may_be_numpys():
+    x = np.zeros((4, 5))
+    prepared = ng.plan("categorical", ng.key(1), x, step=np.int64(4))
+    np.testing.assert_array_equal(prepared.result, ng.categorical(ng.key(1), x, step=4))
+    np.testing.assert_array_equal(prepared.launch(9), ng.categorical(ng.key(1), x, step=9))

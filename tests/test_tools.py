@@ -15,6 +15,7 @@ import pytest
 
 import numgumbel as ng
 from numgumbel import cli, warming
+from numgumbel.files import FileError, writable
 from numgumbel.inspecting import assembly, dispatchers, ptx, report
 from numgumbel.inspecting.assembly import Counts
 from numgumbel.kernels.jit import RowKernel
@@ -233,6 +234,28 @@ helper:
 .const.some:
 	.asciz	"some"
 """
+
+
+def test_ptx_of_qualified_instructions():
+    found = ptx.read("\tld.global.L1::no_allocate.v4.f32 {%f1, %f2, %f3, %f4}, [%rd1];\n\tfma.rn.ftz.f32 %f1, %f2, %f3, %f4;\n")
+    assert (found.loads, found.fma) == ({16: 1}, {"f32": 1, "f64": 0})
+
+
+@pytest.mark.parametrize(
+    ("code", "bits"),
+    [
+        ("vbroadcastss\t(%rdi), %zmm0", 512),
+        ("vpcompressd\t%zmm0, (%rax) {%k1}", 512),
+        ("vpabsd\t%ymm1, %ymm0", 256),
+        ("vbroadcastsd\t%xmm0, %ymm0", 256),
+        ("vaddss\t%xmm0, %xmm1, %xmm2", 0),
+        ("vcvtsi2sd\t%rax, %xmm0, %xmm0", 0),
+        ("vmovd\t%eax, %xmm0", 0),
+    ],
+)
+def test_which_instructions_are_of_vectors(code, bits):
+    """Some names end as those of single numbers do."""
+    assert assembly._line(f"\t{code}", False).width == bits
 
 
 def test_assembly():
@@ -518,7 +541,7 @@ def test_command_writes_a_file(command, tmp_path):
         (["gumbel", "--kind", "ptx"], "--kind ptx is not for --backend cpu, which has asm, llvm"),
         (["gumbel", "--backend", "gpu", "--kind", "asm"], "--kind asm is not for --backend gpu"),
         (["gumbel", "--arch", "sm_90"], "--arch is for --backend gpu"),
-        (["gumbel", "--out", "/no/such/folder/x.s", "--kernel", "survey_columns"], "No such file"),
+        (["gumbel", "--out", "/no/such/folder/x.s", "--kernel", "survey_columns"], "there is no folder /no/such/folder"),
         (["gumbel", "--colour"], "--colour"),
     ],
 )
@@ -554,6 +577,21 @@ def test_without_numba_cuda(monkeypatch, command):
     assert err == 'numgumbel: error: numba-cuda is missing: pip install "numgumbel[cuda13]"\n'
     with pytest.raises(ImportError, match="numba-cuda is missing"):
         ng.kernels_of("gumbel", backend="gpu")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["asm", "gumbel", "--out"], ["verify", "--json"], ["bench", "--json"], ["bench", "--plot"]]
+)
+def test_a_file_that_cannot_be_written_is_told_before_the_work(command, tmp_path, monkeypatch, arguments):
+    monkeypatch.setattr(ng, "kernels_of", lambda *given: pytest.fail("compiled"))
+    monkeypatch.setattr("numgumbel.verify.run", lambda *given, **named: pytest.fail("checked"))
+    monkeypatch.setattr("numgumbel.bench.passes.measure", lambda *given, **named: pytest.fail("measured"))
+    name = tmp_path / "nowhere" / "x.svg"
+    code = cli.main([*arguments, str(name)])
+    assert code == 2
+    monkeypatch.setattr(os, "access", lambda *given: False)
+    with pytest.raises(FileError, match="no permission to write there"):
+        writable(tmp_path / "x")
 
 
 def test_warmup_tells_what_the_cache_had(tmp_path):

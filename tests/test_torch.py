@@ -6,6 +6,7 @@ Tests named after torch's are its own, of the files that they cite, rewritten fo
 import doctest
 import importlib
 import math
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -375,6 +376,17 @@ def test_kept_memory_does_not_wait(kept):
         assert torch.equal(y, other)
         del y, other
     assert kept.nbytes == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_waits_for_no_thread_of_its_parent():
+    memory = importlib.import_module("numgumbel.torch.memory")._kept
+    with memory._busy:
+        child = os.fork()
+        if child == 0:
+            os._exit(memory._busy.locked())
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_kept_memory_in_many_threads(kept):

@@ -17,7 +17,18 @@ import pytest
 import numgumbel as ng
 from numgumbel import cli, threads, verify
 from numgumbel.verify import distribution, exactness, generator, golden, outcome
-from numgumbel.verify.outcome import CHI_SQUARE, LEVEL, TAIL, Outcome, chernoff, chi_square, equal, joined, kolmogorov
+from numgumbel.verify.outcome import (
+    CHI_SQUARE,
+    PART,
+    STATISTICS,
+    TAIL,
+    Outcome,
+    chernoff,
+    chi_square,
+    equal,
+    joined,
+    kolmogorov,
+)
 
 RIGHT = verify.Subject()
 
@@ -50,8 +61,8 @@ def spoilt(name, when=lambda *given, **named: True):
 def test_quantiles_are_those_of_scipy():
     stats = pytest.importorskip("scipy.stats", reason="needs SciPy: pip install scipy")
     for freedom, (low, high) in CHI_SQUARE.items():
-        assert low == pytest.approx(stats.chi2.ppf(LEVEL / 2, freedom), rel=1e-5)
-        assert high == pytest.approx(stats.chi2.isf(LEVEL / 2, freedom), rel=1e-5)
+        assert low == pytest.approx(stats.chi2.ppf(PART / 2, freedom), rel=1e-5)
+        assert high == pytest.approx(stats.chi2.isf(PART / 2, freedom), rel=1e-5)
 
 
 def test_bounds_leave_no_more_than_the_level():
@@ -63,10 +74,10 @@ def test_bounds_leave_no_more_than_the_level():
         low = max((k for k in rejected if k < expected), default=-1)
         high = min(k for k in rejected if k > expected)
         for distribution_ in (stats.poisson(expected), stats.binom(2 * int(expected), 0.5 * expected / int(expected))):
-            assert distribution_.cdf(low) <= LEVEL / 2
-            assert distribution_.sf(high - 1) <= LEVEL / 2
-        assert stats.poisson(expected).sf(high - 1) > LEVEL / 1e3  # and it is not idle
-    assert 0.99 * TAIL < 2 * pytest.importorskip("scipy.special").kolmogi(LEVEL) ** 2 <= TAIL * 1.000001
+            assert distribution_.cdf(low) <= PART / 2
+            assert distribution_.sf(high - 1) <= PART / 2
+        assert stats.poisson(expected).sf(high - 1) > PART / 1e3  # and it is not idle
+    assert 0.99 * TAIL < 2 * pytest.importorskip("scipy.special").kolmogi(PART) ** 2 <= TAIL * 1.000001
     u = np.random.default_rng(0).random(5000)
     assert kolmogorov("", u).statistic == pytest.approx(2 * 5000 * stats.kstest(u, "uniform").statistic ** 2)
     counts = np.array([10, 20, 30, 40])
@@ -80,6 +91,9 @@ def test_outcomes():
     assert (found.right, found.first) == (False, "x: 2.0 in place of 2.5 at (0, 1)")
     assert equal("", np.float32([1]), np.float64([1])).first == ": float32[1] in place of float64[1]"
     assert not equal("", np.ones((0, 2)), np.ones(0)).right
+    assert not equal("", np.ones(0), np.ones(0)).right
+    assert not equal("", None, None).right
+    assert equal("x", np.zeros(2), np.array([0.0, -0.0])).first == "x: 0.0 in place of -0.0 at (1,)"
     assert not Outcome(1, 0, math.nan, (0.0, 1.0)).right
     assert Outcome(1, 0, 0.5, (0.0, 1.0)).right
     assert not Outcome(1, 0, 0.5, (0.7, 1.0)).right
@@ -522,8 +536,12 @@ def no_device(monkeypatch):
     monkeypatch.setattr(verify.device, "device_arrays", none)
 
 
-def test_everything_passes(run, tmp_path, no_device):
+def test_everything_passes(run, tmp_path, no_device, monkeypatch):
+    """And no check of chance has more statistics than share its level."""
+    several = []
+    monkeypatch.setattr(distribution, "joined", lambda parts: several.append(len(parts := list(parts))) or joined(parts))
     code, out, err = run("--json", "all.json")
+    assert max(several) == STATISTICS
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0].split() == ["group", "check", "found", "result", "s"]
@@ -629,4 +647,24 @@ def test_every_check_is_rejected_by_something():
     rejected = {check for table in (GOLDEN_WRONG, DISTRIBUTION_WRONG, EXACTNESS_WRONG) for check, _ in table.values()}
     rejected |= set(SPOILERS) | {generator.known_answers, golden.workloads, distribution.tail}
     assert {check.run for check in verify.CHECKS} == rejected
-    assert outcome.LEVEL == 1e-9
+    assert outcome.LEVEL == pytest.approx(STATISTICS * PART) == 1e-9
+
+
+def test_the_sign_of_a_zero_is_a_bit():
+    """Of results that hang on layouts or on threads in nothing else."""
+
+    def soft(key, x, **given):
+        y = np.array(ng.gumbel_softmax(key, x, **given))
+        y[y == 0] = -0.0 if x.flags.c_contiguous else 0.0
+        return y
+
+    def slope(key, x, cotangent, **given):
+        g = np.array(ng.gumbel_softmax_vjp(key, x, cotangent, **given))
+        return np.where(g == 0, -g, g).astype(g.dtype) if ng.get_num_threads() > 1 else g
+
+    checks = {check.run: check for check in verify.CHECKS}
+    for check, subject in (
+        (exactness.layouts, wrong(gumbel_softmax=soft)),
+        (exactness.thread_counts, wrong(gumbel_softmax_vjp=slope)),
+    ):
+        assert [found.right for found in verify.run([checks[check]], subject)] == [False]

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from ..files import writable
+
 BACKENDS = "cpu", "cuda"
 
 
@@ -83,6 +85,8 @@ def bench(
         return
     if fail_slower is not None and other_path is None:
         raise click.ClickException("--fail-slower needs --compare FILE: slower than what?")
+    writable(json_path)
+    writable(plot_path)
     try:
         other = None if other_path is None else files.load(other_path)
         if plot_path is not None:

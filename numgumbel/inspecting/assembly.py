@@ -12,6 +12,9 @@ import re
 
 # Arithmetic of floats: sums, products, quotients, roots, maxima, fused multiply-adds. Moves and conversions are none.
 _X86_FLOAT = re.compile(r"v?(?:add|sub|mul|div|sqrt|max|min|fn?m(?:add|sub)\d*|addsub|hadd)([ps])[sdh]$")
+# Names that end as those of single numbers do, or are; and names of whole vectors among them.
+_X86_SINGLE = re.compile(r"(?:s[sdh]|2si[lq]?|s[sdh]2u?si[lq]?|si2s[sdh][lq]?)$|^v?mov[dq]$|^v?u?comis")
+_X86_WHOLE = re.compile(r"v?p?(?:broadcast|abs|compress|expand)")
 _ARM_FLOAT = re.compile(r"f(?:n?m?(?:add|sub|ul|la|ls)|div|sqrt|abd|max|min|maxnm|minnm|n?mul)$")
 
 # What reads or writes by an address and moves nothing of the program's.
@@ -187,7 +190,7 @@ def _x86(name: str, rest: str) -> Counts:
     kind = _X86_FLOAT.match(name)
     if kind is not None:
         counts.packed, counts.scalar = int(kind[1] == "p"), int(kind[1] == "s")
-    single = re.search(r"(?:s[sdh]|2si[lq]?|s[sdh]2u?si[lq]?|si2s[sdh][lq]?)$", name) or re.match(r"v?mov[dq]$|v?u?comis", name)
+    single = _X86_SINGLE.search(name) is not None and _X86_WHOLE.match(name) is None
     if not single:
         bits = next((bits for register, bits in (("%zmm", 512), ("%ymm", 256), ("%xmm", 128)) if register in rest), 0)
         if bits:

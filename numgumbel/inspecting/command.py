@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..files import writable
+
 if TYPE_CHECKING:
     from . import assembly, ptx
 
@@ -54,6 +56,7 @@ def asm(
         raise click.ClickException(f"--kind {kind} is not for --backend {backend}, which has {', '.join(KINDS[backend])}")
     if arch is not None and backend != "gpu":
         raise click.ClickException("--arch is for --backend gpu: the CPU's code is for this processor")
+    writable(path)
     try:
         from .. import kernels_of
 

@@ -45,7 +45,7 @@ def read(text: str) -> Reading:
     found = Reading()
     loads, stores = collections.Counter[int](), collections.Counter[int]()
     for line in text.splitlines():
-        code = re.match(r"\s+(?:\{\s*)?(?:@!?%\w+\s+)?([a-z][a-z0-9_.:]*)\b[^;]*;", line)
+        code = re.match(r"\s+(?:\{\s*)?(?:@!?%\w+\s+)?([a-z][A-Za-z0-9_.:]*)\b[^;]*;", line)
         if code is None:
             continue
         name = code[1]
@@ -53,7 +53,7 @@ def read(text: str) -> Reading:
         found.calls += name.startswith("call")
         found.barriers += name.startswith(("bar.", "barrier."))
         for kind in found.fma:
-            found.fma[kind] += name == f"fma.rn.{kind}"
+            found.fma[kind] += re.fullmatch(rf"fma\.rn(?:\.ftz|\.sat)*\.{kind}(?:x2)?", name) is not None
         first, *parts = name.split(".")
         if first not in ("ld", "st") or "param" in parts or "const" in parts:
             continue

@@ -7,6 +7,7 @@ without them 5). On CUDA torch keeps memory itself; on the CPU it does not.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from typing import Any
@@ -59,6 +60,10 @@ class Kept:
             going, self._blocks = self._blocks, []
         del going
 
+    def forget(self) -> None:
+        """In a forked child: a thread of the parent that was at work is not here to end it."""
+        self._busy = threading.Lock()
+
     def _taken(self, size: int) -> np.ndarray | None:
         if not self._busy.acquire(blocking=False):
             return None
@@ -83,6 +88,8 @@ class Kept:
 
 _kept = Kept()
 empty_like = _kept.empty_like
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_kept.forget)
 
 
 def empty_cache() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from ..files import writable
 from . import COLUMNS, DEVICE, GROUPS, Check, Outcome
 
 FORMAT = "numgumbel verify 1"
@@ -53,16 +54,12 @@ def verify(
 
     from ..bench.compiling import watched
 
-    if json_path is not None and not json_path.parent.is_dir():
-        raise click.ClickException(f"{json_path}: there is no folder {json_path.parent}")
+    writable(json_path)
     chosen, note = _chosen(device, groups, rows, columns)
     started = time.perf_counter()
     with watched() as kernels:
         outcomes = list(_with_progress(chosen, seed))
     seconds = time.perf_counter() - started
-    if json_path is not None:
-        facts = {"device": device, "left out": note, "seed": seed, "seconds": round(seconds, 3)}
-        json_path.write_text(json.dumps(_results(outcomes, facts), indent=1) + "\n", encoding="utf-8")
     console = Console(highlight=False, markup=False)
     console.print(table(outcomes))
     wrong = [outcome for outcome in outcomes if not outcome.right]
@@ -74,6 +71,9 @@ def verify(
     compiled = [kernel["seconds"] for kernel in kernels if not kernel["cached"]]
     waited = f", {sum(compiled):.1f} s of it to compile {len(compiled)} kernels" if compiled else ""
     console.print(f"{len(outcomes) - len(wrong)} of {len(outcomes)} checks passed in {seconds:.1f} s{waited}", soft_wrap=True)
+    if json_path is not None:
+        facts = {"device": device, "left out": note, "seed": seed, "seconds": round(seconds, 3)}
+        json_path.write_text(json.dumps(_results(outcomes, facts), indent=1) + "\n", encoding="utf-8")
     if wrong:
         raise click.exceptions.Exit(1)
 

@@ -69,7 +69,7 @@ def tail(subject: Subject, seed: int) -> Outcome:
         name = np.dtype(dtype).name
         for bits, count in zip(TAIL_BITS, beyond.tolist(), strict=True):
             expected = values * -math.expm1(-(2.0**-bits))
-            found.append(chernoff(f"{name} beyond {bits} log 2", count, expected, values, len(TAIL_BITS)))
+            found.append(chernoff(f"{name} beyond {bits} log 2", count, expected, values))
     shown = joined(found)
     return Outcome(sum(TAIL_VALUES.values()), shown.different, shown.statistic, shown.bounds, shown.first)
 
@@ -187,8 +187,8 @@ def rare(subject: Subject, seed: int) -> Outcome:
     inverse = int(np.count_nonzero(subject.categorical(key, row, n=n, method="inverse_cdf")))
     return joined(
         [
-            chernoff("Gumbel-max", drawn, batch * steps * chance, batch * steps, 2),
-            chernoff("inverse CDF", inverse, n * chance, n, 2),
+            chernoff("Gumbel-max", drawn, batch * steps * chance, batch * steps),
+            chernoff("inverse CDF", inverse, n * chance, n),
         ]
     )
 

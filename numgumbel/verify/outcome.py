@@ -8,25 +8,38 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["LEVEL", "ULP", "Outcome", "chernoff", "chi_square", "differing", "equal", "joined", "kolmogorov"]
+__all__ = [
+    "LEVEL",
+    "PART",
+    "STATISTICS",
+    "ULP",
+    "Outcome",
+    "chernoff",
+    "chi_square",
+    "differing",
+    "equal",
+    "joined",
+    "kolmogorov",
+]
 
 ULP = 8
 
-# The chance that a right package fails one check of chance, at most.
-LEVEL = 1e-9
-# What twice the tail of exp(-x) leaves at that level: of both Chernoff's bound and that of Dvoretzky, Kiefer and Wolfowitz.
-TAIL = math.log(2 / LEVEL)
+# The chance that a right package fails one check of chance, at most; each of the statistics that a check may have takes a part.
+LEVEL, STATISTICS = 1e-9, 10
+PART = LEVEL / STATISTICS
+# What twice the tail of exp(-x) leaves at that: of both Chernoff's bound and that of Dvoretzky, Kiefer and Wolfowitz.
+TAIL = math.log(2 / PART)
 
-# Degrees of freedom: quantiles of the chi-square distribution that leave LEVEL / 2 below and above, from SciPy. A test of
+# Degrees of freedom: quantiles of the chi-square distribution that leave PART / 2 below and above, from SciPy. A test of
 # `tests/test_verify.py` computes them again.
 CHI_SQUARE = {
-    3: (1.52324e-06, 46.2574),
-    5: (0.000615583, 52.1609),
-    7: (0.0088816, 57.3901),
-    19: (0.952653, 83.293),
-    99: (35.5486, 210.446),
-    255: (140.245, 418.017),
-    999: (749.649, 1296.74),
+    3: (3.28171e-07, 50.9555),
+    5: (0.000245055, 57.0239),
+    7: (0.00459801, 62.3995),
+    19: (0.740102, 88.993),
+    99: (33.1411, 218.74),
+    255: (134.949, 429.266),
+    999: (736.56, 1315.81),
 }
 
 
@@ -69,10 +82,13 @@ class Outcome:
 
     @property
     def nearness(self) -> float:
-        """The statistic as a part of its upper bound, infinite where it lies outside of the bounds."""
+        """How near the statistic is to its bounds: a ratio of at most 1, infinite where it lies outside of them."""
         if self.statistic is None or self.bounds is None:
             return 0.0
-        return self.statistic / self.bounds[1] if self.bounds[0] <= self.statistic <= self.bounds[1] else math.inf
+        low, high = self.bounds
+        if not low <= self.statistic <= high:
+            return math.inf
+        return max(self.statistic / high, low / self.statistic if low else 0.0)
 
 
 def joined(outcomes: Iterable[Outcome]) -> Outcome:
@@ -95,26 +111,37 @@ def equal(name: str, got: object, expected: object) -> Outcome:
     """Numbers that must be equal to the bit, of one shape and dtype; `first` says where they first are not."""
     a, b = np.asarray(got), np.asarray(expected)
     different, _ = differing(a, b, is_sum=False)
+    if not different and not b.size:
+        return Outcome(0, 1, first=f"{name}: nothing to compare")
     if not different:
         return Outcome(b.size, first=name)
-    if a.shape != b.shape or a.dtype != b.dtype:
+    if a.shape != b.shape or a.dtype != b.dtype or b.dtype.hasobject:
         return Outcome(b.size, different, first=f"{name}: {a.dtype}{list(a.shape)} in place of {b.dtype}{list(b.shape)}")
-    wrong = a != b if b.dtype.kind != "f" else (a != b) & ~(np.isnan(a) & np.isnan(b))
-    place = tuple(int(i) for i in np.argwhere(np.atleast_1d(wrong))[0][: b.ndim])
+    place = tuple(int(i) for i in np.argwhere(np.atleast_1d(~_same_bits(a, b)))[0][: b.ndim])
     return Outcome(b.size, different, first=f"{name}: {a[place]} in place of {b[place]}" + (f" at {place}" if place else ""))
 
 
 def differing(got: np.ndarray, expected: np.ndarray, is_sum: bool) -> tuple[int, float]:
     """How many numbers differ by more than they may, and the largest difference in ulp of what is near 1 or larger."""
-    if got.shape != expected.shape or got.dtype != expected.dtype:
+    if got.shape != expected.shape or got.dtype != expected.dtype or expected.dtype.hasobject:
         return max(expected.size, 1), np.inf
-    same = (got == expected) | (np.isnan(got) & np.isnan(expected)) if expected.dtype.kind == "f" else got == expected
     if not is_sum:
-        return int((~same).sum()), 0.0
+        return int((~_same_bits(got, expected)).sum()), 0.0
+    same = (got == expected) | (np.isnan(got) & np.isnan(expected))
     scale = np.spacing(np.maximum(np.abs(expected), expected.dtype.type(1)))
     ulps = np.where(same, 0, np.abs(got.astype(np.float64) - expected.astype(np.float64)) / scale)
     ulps = np.where(np.isnan(ulps), np.inf, ulps)
     return int((ulps > ULP).sum()), float(ulps.max(initial=0))
+
+
+def _same_bits(got: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Which numbers are the same, a zero's sign too; any NaN is as good as another."""
+    if expected.dtype.kind not in "fV":  # halves of other packages are of kind V
+        same: np.ndarray = got == expected
+        return same
+    words = f"u{expected.itemsize}"
+    same = got.view(words) == expected.view(words)
+    return same | (np.isnan(got) & np.isnan(expected))
 
 
 # --- with a bound of chance ----------------------------------------------------------------------------------------------
@@ -144,7 +171,7 @@ def chi_square(name: str, counts: np.ndarray, chances: np.ndarray) -> Outcome:
     return Outcome(total, impossible, statistic, CHI_SQUARE[expected.size - 1], name)
 
 
-def chernoff(name: str, count: int, expected: float, samples: int, ways: int = 1) -> Outcome:
+def chernoff(name: str, count: int, expected: float, samples: int) -> Outcome:
     """A count of independent things, each of small chance, against its expectation m.
 
     P(count >= x) and P(count <= x) are at most exp(-(x log(x / m) - x + m)), for any chances: no table is needed.
@@ -159,15 +186,13 @@ def chernoff(name: str, count: int, expected: float, samples: int, ways: int = 1
         The sum of their chances.
     samples : int
         Among how many.
-    ways : int
-        Counts that share the level of one check.
 
     Returns
     -------
     Outcome
     """
     statistic = (count * math.log(count / expected) if count else 0.0) - count + expected
-    return Outcome(samples, 0, statistic, (0.0, TAIL + math.log(ways)), f"{name}: {count:,} seen, {expected:,.1f} expected")
+    return Outcome(samples, 0, statistic, (0.0, TAIL), f"{name}: {count:,} seen, {expected:,.1f} expected")
 
 
 def kolmogorov(name: str, cumulative: np.ndarray) -> Outcome:
