@@ -23,7 +23,7 @@ import numgumbel as ng
 
 from .bench.command import bench
 from .files import Block, CsvResult, CsvRows, FileError, NpyResult, NpyRows, masked_blocks, open_mask, open_rows, result_file
-from .inspecting.command import asm
+from .inspecting.command import DTYPES, asm
 from .inspecting.report import since, so_far
 from .threads import available, get_num_threads
 from .verify.command import verify
@@ -294,6 +294,7 @@ def info(as_json: bool) -> None:
         click.echo(json.dumps(facts, indent=1))
         return
     table = Table("what", "value", box=None, pad_edge=False, show_header=False)
+    table.columns[1].overflow = "fold"
     for name, value in facts.items():
         table.add_row(name, ", ".join(value) if isinstance(value, list) else str(value))
     Console(highlight=False, soft_wrap=False).print(table)
@@ -308,7 +309,7 @@ def _facts() -> dict[str, Any]:
     from .kernels.jit import cache_folder
 
     features = llvm.get_host_cpu_features()
-    folder = cache_folder()
+    folder, no_gpu = cache_folder(), _why_no_gpu()
     return {
         "numgumbel": ng.__version__,
         "python": platform.python_version(),
@@ -320,10 +321,32 @@ def _facts() -> dict[str, Any]:
         "cpu features": [name for name in ("fma", "avx2", "avx512f", "neon") if features.get(name)],
         "threads available": available(),
         "threads used": _threads(),
-        "kernel cache": str(folder) if folder else "none, turned off or no folder can be written: every process compiles anew",
-        "backends": sorted(dispatch.backends()),
+        "kernel cache": str(folder) if folder else f"none, every process compiles anew: {_why_no_cache()}",
+        "backends": ["cpu"] if no_gpu else sorted(dispatch.backends()),
+        "gpu": no_gpu or "there is one",
         "array families": sorted([*dispatch.families(), *shortcuts.adapters()], key=str.lower),
     }
+
+
+def _why_no_gpu() -> str:
+    """What is missing to compute on a GPU; nothing where there is one."""
+    from .verify import device_arrays
+
+    try:
+        device_arrays("cuda")
+    except RuntimeError as problem:
+        return str(problem)
+    return ""
+
+
+def _why_no_cache() -> str:
+    """What to do where no folder keeps compiled kernels."""
+    named = os.environ.get("NUMGUMBEL_CACHE_DIR")
+    if named == "":
+        return "NUMGUMBEL_CACHE_DIR is empty, which turns the cache off; unset it, or name a folder"
+    if named is not None:
+        return f"no folder can be made or written in NUMGUMBEL_CACHE_DIR={named}; name another"
+    return "no folder for the cache can be written; name one in NUMGUMBEL_CACHE_DIR"
 
 
 @cli.command()
@@ -331,7 +354,7 @@ def _facts() -> dict[str, Any]:
     "--dtype",
     "dtypes",
     multiple=True,
-    type=click.Choice(["float32", "float64", "float16", "bfloat16"]),
+    type=click.Choice([*DTYPES.values(), *DTYPES]),
     help="Of the logits; may be repeated.  [default: float32 and float64]",
 )
 @click.argument("operations", nargs=-1, metavar="[OPERATION]...")
@@ -347,11 +370,11 @@ def warmup(dtypes: tuple[str, ...], operations: tuple[str, ...]) -> None:
 
     folder = cache_folder()
     if folder is None:
-        raise Refused("the kernel cache is turned off or no folder can be written: nothing would be kept")
+        raise Refused(f"nothing would be kept: {_why_no_cache()}")
     console, started, before = Console(highlight=False, markup=False), time.perf_counter(), so_far()
     try:
         with Console(stderr=True).status("compiling"):
-            seconds = ng.warmup(operations or None, dtypes or None)
+            seconds = ng.warmup(operations or None, [DTYPES.get(dtype, dtype) for dtype in dtypes] or None)
     except (TypeError, ValueError) as problem:
         raise Refused(str(problem)) from None
     # What this process had already is neither.

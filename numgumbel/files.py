@@ -60,7 +60,7 @@ class NpyRows:
         self.path = path
         array = self._mapped()
         if array.dtype.hasobject or array.dtype.kind not in kinds:
-            raise FileError(f"{path}: the array must be {wanted}, got {array.dtype}")
+            raise FileError(f"{path}: the array must be {wanted}, got {array.dtype}: save array.astype(...) of one of these")
         if array.ndim not in (1, 2):
             raise FileError(f"{path}: the array must have two axes (rows, categories) or one, got shape {array.shape}")
         self.dtype = array.dtype
@@ -73,12 +73,22 @@ class NpyRows:
         try:
             array = np.load(self.path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, OSError) as problem:
-            reason = str(problem).splitlines()[0] if str(problem) else "it is empty"
-            raise FileError(f"{self.path}: not a .npy file that can be read: {reason}") from None
+            reason = problem.strerror if isinstance(problem, OSError) else ""
+            raise FileError(f"{self.path}: not a .npy file that can be read: {reason or self._what_is_wrong()}") from None
         if not isinstance(array, np.ndarray):
             array.close()
             raise FileError(f"{self.path}: not a .npy file that can be read: it is an archive (.npz)")
         return array
+
+    def _what_is_wrong(self) -> str:
+        """Why NumPy cannot map the file, in place of its advice to load pickled objects from anywhere."""
+        with self.path.open("rb") as file:
+            try:
+                np.lib.format.read_magic(file)
+            except ValueError:
+                return "it does not begin as one; numpy.save writes them" if file.tell() else "it is empty"
+        array = "numpy.save(file, array.astype(numpy.float64))"
+        return f"it is cut short, or holds Python objects, in place of which {array} writes numbers"
 
     def blocks(self, size: int) -> Iterator[Block]:
         """Blocks of at most `size` rows."""
@@ -163,7 +173,8 @@ class CsvRows:
                     if cells:
                         yield reader.line_num, cells
         except UnicodeDecodeError as problem:
-            raise FileError(f"{self.path}: not UTF-8 text after line {reader.line_num}: {problem.reason}") from None
+            place = f" after line {reader.line_num}" if reader.line_num else ""
+            raise FileError(f"{self.path}: not UTF-8 text{place}: {problem.reason}") from None
         except csv.Error as problem:
             raise FileError(f"{self.path}: line {reader.line_num}: {problem}") from None
         except OSError as problem:
@@ -176,7 +187,8 @@ class CsvRows:
             next(lines)
         for number, cells in lines:
             if len(cells) != self._width:
-                raise FileError(f"{self.path}: line {number} has {len(cells)} columns, the first line has {self._width}")
+                hint = ": columns are separated by commas, not semicolons" if any(";" in cell for cell in cells) else ""
+                raise FileError(f"{self.path}: line {number} has {len(cells)} columns, the first line has {self._width}{hint}")
             yield number, cells
 
     def blocks(self, size: int) -> Iterator[Block]:
@@ -190,7 +202,8 @@ class CsvRows:
             row = [value for value in map(_number, cells) if value is not None]
             if len(row) < len(cells):
                 at = next(i for i, cell in enumerate(cells) if _number(cell) is None)
-                raise FileError(f"{self.path}: line {number}, column {self.label(at)}: {cells[at]!r} is not a number in range")
+                wrong = f"{cells[at]!r} is not a number in range" if cells[at].strip() else "the cell is empty"
+                raise FileError(f"{self.path}: line {number}, column {self.label(at)}: {wrong}")
             values.append(row)
             if len(values) == size:
                 yield self._block(start, values, ids)

@@ -176,7 +176,7 @@ def test_list(run):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["rl.b2"], "no workload has the id 'rl.b2'; there are rl.b1_a6.f32, "),
+        (["rl.b2"], "no workload matches 'rl.b2'; numgumbel bench --list tells all"),
         (["--quick", "--compare", "absent.json"], "No such file"),
         (["--quick", "--compare", "text.json"], "text.json is no JSON"),
         (["--quick", "--compare", "other.json"], "was not written by numgumbel bench --json"),

@@ -245,7 +245,7 @@ BAD = {
     "empty cell": (
         lambda: Path("x.csv").write_text("a,b\n1,2\n\n3,\n"),
         ["x.csv"],
-        "x.csv: line 4, column 'b': '' is not a number in range",
+        "x.csv: line 4, column 'b': the cell is empty",
     ),
     "unclosed": (lambda: Path("x.csv").write_text('a,b\n1,"2\n'), ["x.csv"], "x.csv: line 2"),
     "damaged header": (lambda: Path("x.csv").write_text("1.0,,3.0\n1,2,3\n"), ["x.csv"], "line 1 mixes numbers and text"),
@@ -410,7 +410,7 @@ def test_info(run):
     assert code == 0
     assert all(word in out for word in (ng.__version__, "numba", "kernel cache", "NumPy"))
     facts = json.loads(run("info", "--json")[1])
-    assert facts["backends"] == ["cpu", "gpu"]
+    assert facts["backends"] == (["cpu", "gpu"] if facts["gpu"] == "there is one" else ["cpu"])
     assert facts["numpy"] == np.__version__
     assert run("--version")[1] == f"numgumbel, version {ng.__version__}\n"
     assert "sample" in run("--help")[1]

@@ -187,9 +187,20 @@ def test_command_refuses(nothing_compiles, command, arguments, words):
     assert words in err
 
 
-def test_command_without_a_cache(nothing_compiles, command, monkeypatch):
-    """What is compiled would be lost: said before the wait."""
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("", "NUMGUMBEL_CACHE_DIR is empty, which turns the cache off; unset it, or name a folder"),
+        ("/no/where", "no folder can be made or written in NUMGUMBEL_CACHE_DIR=/no/where; name another"),
+        (None, "no folder for the cache can be written; name one in NUMGUMBEL_CACHE_DIR"),
+    ],
+)
+def test_command_without_a_cache(nothing_compiles, command, monkeypatch, named, words):
+    """What is compiled would be lost: said before the wait, with what to do."""
+    monkeypatch.delenv("NUMGUMBEL_CACHE_DIR", raising=False)
+    if named is not None:
+        monkeypatch.setenv("NUMGUMBEL_CACHE_DIR", named)
     monkeypatch.setattr(jit, "cache_folder", lambda: None)
     code, out, err = command("gumbel")
     assert (code, out) == (2, "")
-    assert err == "numgumbel: error: the kernel cache is turned off or no folder can be written: nothing would be kept\n"
+    assert err == f"numgumbel: error: nothing would be kept: {words}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import fnmatch
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -143,7 +144,9 @@ def _chosen(names: Sequence[str]) -> list[Any]:
         name = registry.ALIASES.get(name, name)
         matching = fnmatch.filter(registry.WORKLOADS, name)
         if not matching:
-            raise click.ClickException(f"no workload has the id {name!r}; there are {', '.join(registry.WORKLOADS)}")
+            near = difflib.get_close_matches(name, registry.WORKLOADS, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise click.ClickException(f"no workload matches {name!r}; {hint}numgumbel bench --list tells all")
         ids.update(matching)
     return [workload for id, workload in registry.WORKLOADS.items() if id in ids]
 

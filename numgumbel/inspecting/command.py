@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
 
 DTYPES = {"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16"}
 KINDS = {"cpu": ("asm", "llvm"), "gpu": ("ptx", "llvm", "sass")}
+# Columns of a summary: names are not cut smaller than in these, nor at all where no person is looking.
+NARROWEST, UNBROKEN = 80, 1000
 COMMENT = {"asm": "#", "llvm": ";", "ptx": "//", "sass": "//"}
 
 
 @click.command()
 @click.argument("operation", metavar="OPERATION")
-@click.option("--dtype", type=click.Choice(list(DTYPES)), default="f32", show_default=True, help="Of the logits.")
+@click.option(
+    "--dtype", type=click.Choice([*DTYPES, *DTYPES.values()]), default="f32", show_default=True, help="Of the logits."
+)
 @click.option("--backend", type=click.Choice(list(KINDS)), default="cpu", show_default=True, help="Compiled for what.")
 @click.option(
     "--kind",
@@ -51,6 +56,7 @@ def asm(
     arithmetic, without moves and conversions. The main loop is the innermost one with the most vector instructions; the
     summary of one --kernel has all that have any.
     """
+    dtype = DTYPES.get(dtype, dtype)
     kind = kind or KINDS[backend][0]
     if kind not in KINDS[backend]:
         raise click.ClickException(f"--kind {kind} is not for --backend {backend}, which has {', '.join(KINDS[backend])}")
@@ -60,13 +66,13 @@ def asm(
     try:
         from .. import kernels_of
 
-        kernels = kernels_of(operation, DTYPES[dtype], backend)
+        kernels = kernels_of(operation, dtype, backend)
         if only is not None and only not in kernels:
             raise ValueError(f"--kernel must be one of {', '.join(kernels)}, got {only!r:.60}")
         names = [only] if only is not None else list(kernels)
         read = _cpu(kernels, kind) if backend == "cpu" else _gpu(kernels, kind, arch)
         read_all = ((name, *_waiting(read, name)) for name in names)
-        _show(read_all, kind, backend, DTYPES[dtype], summary, path)
+        _show(read_all, kind, backend, dtype, summary, path)
     except (TypeError, ValueError, ImportError, RuntimeError) as problem:
         raise click.ClickException(str(problem)) from None
 
@@ -96,6 +102,7 @@ def _show(found: Iterator[tuple[str, str, Any]], kind: str, backend: str, dtype:
         from rich.console import Console
 
         console = Console(highlight=False, markup=False)
+        console.width = max(console.width, NARROWEST) if console.is_terminal or "COLUMNS" in os.environ else UNBROKEN
         for table in (_cpu_tables if backend == "cpu" else _gpu_tables)(rows):
             console.print(table)
     if path is not None:
@@ -177,7 +184,7 @@ def _cpu_tables(rows: list[tuple[str, _CpuFigures]]) -> list[Any]:
             for loop in figures.loops[:1]:
                 place = name if loop.function == name else f"{name}: {loop.function}"
                 loops.add_row(place, *_cells(loop.counts), str(loop.counts.reloads))
-    return [whole, loops]
+    return [whole, loops] if loops.row_count else [whole]
 
 
 def _cells(counts: assembly.Counts) -> list[str]:

@@ -152,7 +152,8 @@ def _found(outcome: Outcome) -> str:
         return f"{outcome.compared:,} equal"
     low, high = outcome.bounds
     inside = "in" if outcome.right else "not in"
-    return f"{_short(outcome.statistic)} {inside} {_short(low)}..{_short(high)}"
+    unit = f" {outcome.unit}" if outcome.unit else ""
+    return f"{_short(outcome.statistic)}{unit} {inside} {_short(low)}..{_short(high)}"
 
 
 def _short(number: float) -> str:

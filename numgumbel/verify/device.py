@@ -251,7 +251,9 @@ def _compare(
         for name, expected in here.items():
             different, ulps = differing(back(there[name]), expected, name in SUMS)
             worst, bounds = (ulps, (0.0, float(ULP))) if name in SUMS else (None, None)
-            found.append(Outcome(expected.size, different, worst, bounds, f"{name}, {rows} x {count}"))
+            found.append(
+                Outcome(expected.size, different, worst, bounds, f"{name}, {rows} x {count}", "ulp" if name in SUMS else "")
+            )
     return joined(found)
 
 

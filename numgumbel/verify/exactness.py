@@ -156,7 +156,9 @@ def pieces_of_columns(subject: Subject, seed: int) -> Outcome:
         for name in ("logsumexp", "log_prob", "entropy"):
             ulps = np.abs(getattr(merged, name) - getattr(whole, name)) / scale
             worst = float(np.where(np.isnan(ulps), np.inf, ulps).max())
-            found.append(Outcome(ulps.size, int((~(ulps <= ULP)).sum()), worst, (0.0, float(ULP)), f"merge, {name}, {what}"))
+            found.append(
+                Outcome(ulps.size, int((~(ulps <= ULP)).sum()), worst, (0.0, float(ULP)), f"merge, {name}, {what}", "ulp")
+            )
         noise = [subject.gumbel(key, rows=rows, cols=ids, dtype=x.dtype) for ids in cols]
         together = subject.gumbel(key, rows=rows, cols=np.arange(columns), dtype=x.dtype)
         found.append(equal(f"gumbel, {what}", np.concatenate(noise, axis=1), together))

@@ -57,6 +57,8 @@ class Outcome:
         Of a check of chance, or the largest difference of sums in ulp, and where it is to lie.
     first : str
         The thing that differs, or whose statistic is shown: of several, the one closest to its bounds.
+    unit : str
+        Of the statistic, where it has one.
     group, name, dtype : str
         Of the check, and of its logits where that is one.
     seconds : float
@@ -68,6 +70,7 @@ class Outcome:
     statistic: float | None = None
     bounds: tuple[float, float] | None = None
     first: str = ""
+    unit: str = ""
     group: str = ""
     name: str = ""
     dtype: str = ""
@@ -101,6 +104,7 @@ def joined(outcomes: Iterable[Outcome]) -> Outcome:
         shown.statistic,
         shown.bounds,
         shown.first if shown.different or shown.statistic is not None else "",
+        shown.unit,
     )
 
 
