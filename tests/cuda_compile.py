@@ -5,6 +5,7 @@ Needs numba-cuda and NVIDIA's compiler wheels: ``pip install -e ".[cuda-compile]
 
 import collections
 import contextlib
+import functools
 import importlib.util
 import itertools
 import re
@@ -15,13 +16,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from numgumbel.inspecting.ptx import tool
+
 CAPABILITY = (9, 0)
 INSTALL = 'the CUDA compilers are missing: pip install -e ".[cuda-compile]"'
 
 
 def have_compilers():
     """Whether numba-cuda and NVIDIA's compilers are there."""
-    return importlib.util.find_spec("numba_cuda") is not None and _tool("ptxas") is not None and _tool("nvdisasm") is not None
+    return importlib.util.find_spec("numba_cuda") is not None and tool("ptxas") is not None and tool("nvdisasm") is not None
 
 
 def need_compilers():
@@ -52,25 +55,14 @@ def kernel_ptx(kernel, signature, capability=CAPABILITY, **options):
 
 
 class KernelCode:
-    """The code of one kernel for one signature: lowered once, then compiled for any capability.
-
-    Private parts of numba-cuda 0.30, which compiles for one capability at a time.
-    """
+    """The code of one kernel for one signature: lowered once, then compiled for any capability."""
 
     def __init__(self, kernel, signature):
         cuda()
-        from numgumbel.kernels.gpu.jit import launch_bounds
+        from numgumbel.inspecting.gpu import lowered
 
-        bounds = launch_bounds(signature.args)
-        from numba.cuda.compiler import _compile_pyfunc_with_fixup
-
-        def lower(lto):
-            options = {"debug": False, "lineinfo": False, "device": False, "fastmath": False, "opt": True, "abi": "numba"}
-            return _compile_pyfunc_with_fixup(
-                kernel, signature, cc=CAPABILITY, abi_info=None, launch_bounds=bounds, lto=lto, **options
-            )[0]
-
-        self._lower, self._library = lower, lower(False)
+        self._lower = functools.partial(lowered, kernel, signature.args)
+        self._library = self._lower()
 
     def ptx(self, capability=CAPABILITY, contract=True):
         """PTX, with products and sums fused where the compiler likes, or only where the source says so."""
@@ -85,14 +77,14 @@ class KernelCode:
 
     def linked(self):
         """Disassembly of what a launch loads where numba-cuda optimises at link time: LTO-IR through nvJitLink."""
-        library = self._lower(True)
+        library = self._lower(lto=True)
         library._lto = True
         library._nvvm_options.pop("gen-lto", None)
         code = library.get_cubin(cc=(*CAPABILITY, "a")).code
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / "kernel.cubin"
             path.write_bytes(code)
-            return subprocess.run([_tool("nvdisasm"), "-c", path], capture_output=True, text=True, check=True).stdout
+            return subprocess.run([tool("nvdisasm"), "-c", path], capture_output=True, text=True, check=True).stdout
 
 
 @contextlib.contextmanager
@@ -163,21 +155,13 @@ def assembled(ptx, capability=CAPABILITY):
         source.write_text(ptx)
         arch = "sm_{}{}".format(*capability)
         said = subprocess.run(
-            [_tool("ptxas"), f"-arch={arch}", "-v", source, "-o", cubin], capture_output=True, text=True, check=False
+            [tool("ptxas"), f"-arch={arch}", "-v", source, "-o", cubin], capture_output=True, text=True, check=False
         )
         assert said.returncode == 0, said.stderr
-        text = subprocess.run([_tool("nvdisasm"), "-c", cubin], capture_output=True, text=True, check=True).stdout
+        text = subprocess.run([tool("nvdisasm"), "-c", cubin], capture_output=True, text=True, check=True).stdout
 
     def most(pattern):
         return max(map(int, re.findall(pattern, said.stderr)), default=0)
 
     figures = {"registers": most(r"Used (\d+) registers"), "shared": most(r"(\d+) bytes smem")}
     return text, figures | {"spilled": sum(map(int, re.findall(r"(\d+) bytes spill", said.stderr)))}
-
-
-def _tool(name):
-    try:
-        from cuda import pathfinder
-    except ImportError:
-        return None
-    return pathfinder.find_nvidia_binary_utility(name)

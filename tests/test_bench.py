@@ -18,7 +18,6 @@ import pytest
 from rich.console import Console
 
 import numgumbel as ng
-from numgumbel import cli
 from numgumbel.bench import clock, compare, compiling, files, nvtx, passes, peers, plot, report, roofline, subjects
 from numgumbel.bench.clock import Clock, Effort
 from numgumbel.workloads import ALIASES, WORKLOADS, Cost, Workload
@@ -29,19 +28,12 @@ FEW = "rl.b1_a6.f32", "rl.b8_a6.actions.f32"
 
 
 @pytest.fixture
-def run(tmp_path, capsys, monkeypatch):
+def run(tmp_path, command_line, monkeypatch):
     """The command in an empty folder, with few and short samples: (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(clock, "QUICK", SHORT)
     monkeypatch.setattr(roofline, "QUICK_SIZE", 1 << 18)
-
-    def call(*arguments):
-        code = cli.main(["bench", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return functools.partial(command_line, "bench")
 
 
 def entry(id, blocks, backend="cpu", contender="numgumbel", **more):

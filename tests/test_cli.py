@@ -18,17 +18,10 @@ COMMON = ["--seed", "42", "--stream", "test", "--stream", "7"]
 
 
 @pytest.fixture
-def run(tmp_path, capsys, monkeypatch):
+def run(tmp_path, command_line, monkeypatch):
     """Run a command in an empty folder: (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return command_line
 
 
 def logits(rows=200, columns=7, dtype=np.float64, seed=0):

@@ -1,6 +1,7 @@
 """Tools for those who look at compilation and machine code: the report, kernels, readers of texts, ``numgumbel asm``."""
 
 import dataclasses
+import functools
 import importlib.util
 import json
 import os
@@ -284,14 +285,14 @@ def test_assembly():
 def test_the_main_loop():
     """The innermost one: what belongs to the loop around it does not count, what stands in its other blocks does."""
     found = assembly.functions(X86)
-    loop = assembly.main_loop(found)
+    loop = assembly.vector_loops(found)[0]
     assert (loop.function, loop.label) == ("some_rows", "BB0_3")
     assert loop.counts == Counts(
         instructions=9, packed=2, wide={512: 4, 256: 1, 128: 0}, loads=3, stores=2, reloads=1, spills=0, spilled_bytes=0
     )
-    assert assembly.main_loop(found[1:]) is None
+    assert assembly.vector_loops(found[1:]) == []
     slower = X86.replace("%zmm", "%xmm").replace("%ymm", "%xmm").replace("vaddps", "vaddss")
-    assert assembly.main_loop(assembly.functions(slower)).counts.width == 128
+    assert assembly.vector_loops(assembly.functions(slower))[0].counts.width == 128
     assert assembly.total(assembly.functions(slower)).scalar == 2
 
 
@@ -337,7 +338,7 @@ def test_assembly_of_aarch64():
         reloads=1,
         spilled_bytes=16,
     )
-    loop = assembly.main_loop([rows])
+    loop = assembly.vector_loops([rows])[0]
     assert (loop.counts.instructions, loop.counts.packed, loop.counts.loads, loop.counts.stores) == (5, 2, 1, 1)
 
 
@@ -462,16 +463,9 @@ ptxas info    : Used 46 registers, used 1 barriers, 96 bytes smem
 
 
 @pytest.fixture
-def command(capsys, monkeypatch):
+def command(command_line):
     """Run the command: (exit code, standard output, standard error)."""
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments):
-        code = cli.main(["asm", *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return functools.partial(command_line, "asm")
 
 
 SURVEY = ["gumbel", "--kernel", "survey_columns"]

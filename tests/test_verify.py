@@ -5,6 +5,7 @@ package's own. Golden values are computed again from `oracle`, in plain NumPy.
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -15,7 +16,7 @@ import oracle
 import pytest
 
 import numgumbel as ng
-from numgumbel import cli, threads, verify
+from numgumbel import threads, verify
 from numgumbel.verify import distribution, exactness, generator, golden, outcome
 from numgumbel.verify.outcome import (
     CHI_SQUARE,
@@ -515,17 +516,10 @@ def test_without_ml_dtypes(small, monkeypatch):
 
 
 @pytest.fixture
-def run(tmp_path, capsys, monkeypatch):
+def run(tmp_path, command_line, monkeypatch):
     """Run the command in an empty folder: (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments):
-        code = cli.main(["verify", *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return functools.partial(command_line, "verify")
 
 
 @pytest.fixture

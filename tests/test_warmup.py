@@ -1,5 +1,6 @@
 """Warming up: afterwards nothing is compiled any more, here or in the next process; and wrong names compile nothing."""
 
+import functools
 import importlib
 import json
 import os
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import numgumbel as ng
-from numgumbel import cli, kernels, warming
+from numgumbel import kernels, warming
 from numgumbel.kernels import jit
 from numgumbel.kernels.jit import RowKernel
 
@@ -143,16 +144,9 @@ def test_wrong_names(nothing_compiles, arguments, error, message):
 
 
 @pytest.fixture
-def command(capsys, monkeypatch):
+def command(command_line):
     """Run the command: (exit code, standard output, standard error)."""
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments):
-        code = cli.main(["warmup", *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return functools.partial(command_line, "warmup")
 
 
 def test_command(command):

@@ -112,11 +112,6 @@ def vector_loops(found: list[Function]) -> list[Loop]:
     return sorted(loops, key=lambda loop: sorted(loop.counts.wide.items(), reverse=True), reverse=True)
 
 
-def main_loop(found: list[Function]) -> Loop | None:
-    """The first of `vector_loops`, if there is any."""
-    return next(iter(vector_loops(found)), None)
-
-
 def plain_name(symbol: str) -> str:
     """The Python function's name in a symbol of Numba's: the last of its parts, each behind its length."""
     rest, part = re.sub(r"^_+Z?N?", "", symbol) if "_ZN" in symbol else "", symbol

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..files import writable
+from .dispatchers import SHORT
 
 if TYPE_CHECKING:
     from . import assembly, ptx
 
-DTYPES = {"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16"}
+DTYPES = {short: name for name, short in SHORT.items()}
 KINDS = {"cpu": ("asm", "llvm"), "gpu": ("ptx", "llvm", "sass")}
 # Columns of a summary: names are not cut smaller than in these, nor at all where no person is looking.
 NARROWEST, UNBROKEN = 80, 1000

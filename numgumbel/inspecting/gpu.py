@@ -85,12 +85,12 @@ class CudaKernel:
     def _lowered(self) -> Any:
         with global_compiler_lock:
             if self._library is None:
-                self._library = _lower(self.py_func, self.signatures[0])
+                self._library = lowered(self.py_func, self.signatures[0])
         return self._library
 
 
-def _lower(function: Any, arguments: tuple[Any, ...]) -> Any:
-    """Numba's library of a kernel, from which code of any capability is made.
+def lowered(function: Any, arguments: tuple[Any, ...], lto: bool = False) -> Any:
+    """Numba's library of a kernel, from which code of any capability is made; `lto`: to be optimised when it is linked.
 
     Private parts of numba-cuda 0.30: what is public compiles for the GPU that there is, or without launch bounds.
     """
@@ -100,7 +100,7 @@ def _lower(function: Any, arguments: tuple[Any, ...]) -> Any:
     bounds = launch_bounds(arguments)
     with _without_device():
         return _compile_pyfunc_with_fixup(
-            function, types.void(*arguments), cc=CAPABILITY, abi_info=None, launch_bounds=bounds, lto=False, **options
+            function, types.void(*arguments), cc=CAPABILITY, abi_info=None, launch_bounds=bounds, lto=lto, **options
         )[0]
 
 

@@ -213,31 +213,7 @@ def checks(device: str = "cuda", rows: int = 64, columns: tuple[int, ...] = COLU
 
 
 def verify(device: str = "cuda", rows: int = 64, columns: tuple[int, ...] = COLUMNS, seed: int = 0) -> Iterator[Outcome]:
-    """Run every case on the CPU and on a device, and compare.
-
-    Parameters
-    ----------
-    device : {"cuda"}
-        Where to.
-    rows : int
-        Rows of a request.
-    columns : tuple of int
-        Numbers of categories.
-    seed : int
-        Of the key and the logits.
-
-    Yields
-    ------
-    Outcome
-        One a case and dtype.
-
-    Raises
-    ------
-    ValueError
-        For a device that is none.
-    RuntimeError
-        Where there is no such device here.
-    """
+    """Run `checks`, with their arguments and a seed of the key and the logits: an outcome for every case and dtype."""
     yield from run(checks(device, rows, columns), seed=seed)
 
 

@@ -7,6 +7,7 @@ checks for one in a billion seeds.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -70,8 +71,7 @@ def tail(subject: Subject, seed: int) -> Outcome:
         for bits, count in zip(TAIL_BITS, beyond.tolist(), strict=True):
             expected = values * -math.expm1(-(2.0**-bits))
             found.append(chernoff(f"{name} beyond {bits} log 2", count, expected, values))
-    shown = joined(found)
-    return Outcome(sum(TAIL_VALUES.values()), shown.different, shown.statistic, shown.bounds, shown.first)
+    return dataclasses.replace(joined(found), compared=sum(TAIL_VALUES.values()))
 
 
 def neighbours(subject: Subject, seed: int) -> Outcome:
